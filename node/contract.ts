@@ -1,0 +1,158 @@
+/**
+ * What a node can do. `createNode()` (node/index.ts) does it in this process; the client of the local API (node/api.ts)
+ * does the same through the unix socket of a running node, so the command line cannot tell them apart.
+ */
+
+/** `cache-only`: no network. `cache-first`: the cache while it is fresh. `network`: always ask (docs/design.md, Resolving). */
+export type Policy = 'cache-only' | 'cache-first' | 'network'
+
+/** How an answer is known to be right. */
+export interface Known {
+  /** `key`: the name is the key. `lease`: witnesses signed it. `petname`: this machine says so. `own`: our own zone. */
+  kind: 'key' | 'lease' | 'petname' | 'own'
+  /** With `lease`: receipts that count, and how many witnesses the realm has. */
+  receipts?: number
+  witnesses?: number
+  /** True when the record is older than 48 h and could not be refreshed. */
+  stale: boolean
+  /** Where this answer came from. */
+  source: 'own' | 'cache' | 'introducer' | 'dht'
+}
+
+/** One resource record as a person reads it: `data` is the presentation form of RFC 1035 (RFC 3597 for unknown types). */
+export interface TextRecord {
+  name: string
+  type: string
+  /** Seconds. */
+  ttl: number
+  data: string
+}
+
+/** A record to publish: `type` and `data` in presentation form, `ttl` in seconds (default 300). */
+export interface RecordInput {
+  type: string
+  data: string
+  ttl?: number
+  /** Label below the name that is registered, such as `_http._tcp`; none for the name itself. */
+  label?: string
+}
+
+export interface RegisterRequest {
+  name: string
+  /** Each type (at its label) replaces what the zone held of that type there; what is not named stays. */
+  records?: RecordInput[]
+  /** A CID, or a path on this machine that is shared first. */
+  file?: string
+  /** `self` or a peer id with optional multiaddr; default: self on a first registration. */
+  peers?: string[]
+}
+
+export interface Registered {
+  name: string
+  keyName: string
+  /** Microseconds since 1970, as a decimal string. */
+  seq: string
+  kind: 'short' | 'key' | 'petname'
+  /** Nodes that stored the record, introducers included. */
+  stored: number
+  /** With a lease: when it ends, ISO 8601. */
+  until?: string
+  /** What the person should know, such as why a short name could not be witnessed. */
+  notes: string[]
+}
+
+export interface Resolved {
+  name: string
+  /** The type asked for, or `ANY`. */
+  type: string
+  records: TextRecord[]
+  /** Seconds until this answer is looked up again. */
+  ttl: number
+  keyName: string
+  seq: string
+  known: Known
+}
+
+export interface Shared {
+  cid: string
+  /** The name that now points to it, with `as`. */
+  name?: string
+  bytes: number
+  files: number
+  link: string
+}
+
+export interface FetchedPeer {
+  peer: string
+  path: string
+  bytes: number
+}
+
+export interface Fetched {
+  cid: string
+  /** Where it stands on this machine, absolute. */
+  path: string
+  bytes: number
+  seconds: number
+  /** Bytes found in a `.part` of an earlier try, or already in place. */
+  resumed: number
+  peers: FetchedPeer[]
+}
+
+export interface Progress {
+  phase: 'starting' | 'hashing' | 'resolving' | 'connecting' | 'fetching' | 'finishing' | 'publishing' | 'witnessing'
+  /** Bytes; 0 of 0 where the phase has no measure. */
+  done: number
+  total: number
+  peers?: number
+}
+
+export interface Job {
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export interface Status {
+  peerId: string
+  version: string
+  home: string
+  /** Seconds. */
+  uptime: number
+  addresses: string[]
+  introducers: { address: string; connected: boolean }[]
+  peers: number
+  dns?: string
+  names: { name: string; keyName: string; seq: string; until?: string }[]
+  shares: { cid: string; path: string; bytes: number; files: number }[]
+}
+
+export interface PeerStatus {
+  peer: string
+  address: string
+  /** `lan`, `direct-tcp`, `reversed-tcp`, `punched-tcp`, `punched-udp` or `relayed`. */
+  path: string
+  /** Round trip in milliseconds, when measured. */
+  rtt?: number
+  introducer: boolean
+}
+
+export interface KeyInfo {
+  name: string
+  keyName: string
+  use: 'node' | 'zone'
+}
+
+export interface P2pnsNode {
+  register(request: RegisterRequest, job?: Job): Promise<Registered>
+  resolve(name: string, type?: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<Resolved>
+  /** Hashes in place and seeds while the node runs; with `as`, the name points to it afterwards. */
+  share(path: string, options?: Job & { as?: string }): Promise<Shared>
+  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: file or folder to make (absolute for the local API). */
+  fetch(target: string, options?: Job & { out?: string; force?: boolean }): Promise<Fetched>
+  status(): Promise<Status>
+  peers(): Promise<PeerStatus[]>
+  keys(): Promise<KeyInfo[]>
+  /** Forgets what was learnt from others: cached records and negative answers. */
+  clearCache(): Promise<void>
+  stop(): Promise<void>
+}

@@ -1,0 +1,91 @@
+/**
+ * The one table of errors. A message says what happened and to what (`what`, given by the thrower) and what to do
+ * next (`next`, from the table). `exit` is the exit code of the command line (docs/errors.md is made from this table).
+ */
+export const ERRORS = {
+  // usage (2)
+  usage: { exit: 2, next: 'See `p2pns --help`.' },
+  name_invalid: { exit: 2, next: 'A name looks like alice.p2p, www.alice.p2p, or <52-character key>.p2p.' },
+  record_data_invalid: {
+    exit: 2,
+    next: 'Check the value against the type: --a takes an IPv4 address, --aaaa an IPv6 one.',
+  },
+  cid_invalid: { exit: 2, next: 'A CID is printed by `p2pns share`; it starts with "b".' },
+
+  // not found (3)
+  name_not_found: { exit: 3, next: 'Check the spelling; its owner may not have published it yet.' },
+  type_not_found: { exit: 3, next: 'The name exists; ask for another type.' },
+  content_not_found: { exit: 3, next: 'Nobody who has it is online; try again when its publisher is.' },
+  entry_not_found: { exit: 3, next: 'Fetch the whole name to see what it holds.' },
+  file_missing: { exit: 3, next: 'Check the path.' },
+
+  // verification failed (4)
+  signature_invalid: { exit: 4, next: 'It was refused; whoever sent it cannot be believed.' },
+  key_mismatch: { exit: 4, next: 'It was refused; it does not belong under the key it was found at.' },
+  malformed: { exit: 4, next: 'It was refused; it is not in the one form the specification allows.' },
+  too_large: { exit: 4, next: 'It was refused; make it smaller.' },
+  seq_in_future: { exit: 4, next: 'Check the clock of the machine that signed it, and of this one.' },
+  lease_invalid: { exit: 4, next: 'It was refused; register the name again.' },
+  lease_expired: { exit: 4, next: 'Its owner has to renew it.' },
+  work_missing: { exit: 4, next: 'A first claim needs the proof of work that the realm asks for.' },
+  path_unsafe: { exit: 4, next: 'Nothing was written; do not trust its publisher.' },
+  chunk_corrupt: { exit: 4, next: 'The peer that sent it was dropped.' },
+  frame_invalid: { exit: 4, next: 'The link was closed.' },
+  ticket_invalid: { exit: 4, next: 'Ask the peer for a new ticket; one lives 30 seconds and works once.' },
+  file_changed: { exit: 4, next: 'Share it again.' },
+
+  // conflict (5)
+  name_taken: { exit: 5, next: 'Choose another name.' },
+  name_not_yours: { exit: 5, next: 'Only the home that holds its key can change it.' },
+  record_older: { exit: 5, next: 'A newer record is already published; resolve it first.' },
+  target_exists: { exit: 5, next: 'Choose another place with -o, or allow it with --force.' },
+  node_running: { exit: 5, next: 'Stop it first, or use another --home.' },
+
+  // unreachable (6)
+  no_introducer: { exit: 6, next: 'Start the node with --introducer ADDR.' },
+  network_unreachable: { exit: 6, next: 'Check the connection and the introducer address.' },
+  peer_unreachable: { exit: 6, next: 'It may be offline; try again later.' },
+  timed_out: { exit: 6, next: 'Try again; the other side may be slow or gone.' },
+
+  // unexpected (1)
+  disk_full: { exit: 1, next: 'Free some space and run the same command again; it goes on where it stopped.' },
+  disk_error: { exit: 1, next: 'Check the disk and the permissions.' },
+  db_corrupt: {
+    exit: 1,
+    next: 'Move the folder away and start again: your keys are in `seed`, beside it, and names come back with `p2pns register`.',
+  },
+  db_locked: { exit: 1, next: 'Another p2pns uses this home; stop it or pass another --home.' },
+  seed_unreadable: { exit: 1, next: 'Put the backup of your seed back; without it your names are lost.' },
+  port_in_use: { exit: 1, next: 'Choose another port, or 0 for any.' },
+  node_version: { exit: 1, next: 'Run it through npm (`npm start`, `npx p2pns`), which brings Node 24.' },
+  internal: { exit: 1, next: 'This is a bug in p2pns; please report it.' },
+  interrupted: { exit: 130, next: 'Run the same command again to go on.' },
+} as const
+
+export type ErrorCode = keyof typeof ERRORS
+
+export class P2pnsError extends Error {
+  readonly code: ErrorCode
+  /** What happened, and to what; one clause without the final full stop. */
+  readonly what: string
+
+  constructor(code: ErrorCode, what: string, options?: { cause?: unknown }) {
+    super(`${what}. ${ERRORS[code].next}`, options)
+    this.name = 'P2pnsError'
+    this.code = code
+    this.what = what
+  }
+
+  get exitCode(): number {
+    return ERRORS[this.code].exit
+  }
+
+  toJSON(): { code: ErrorCode; message: string } {
+    return { code: this.code, message: this.message }
+  }
+}
+
+/** True when `error` is ours, and of one of `codes` if any are given. */
+export function isError(error: unknown, ...codes: ErrorCode[]): error is P2pnsError {
+  return error instanceof P2pnsError && (codes.length === 0 || codes.includes(error.code))
+}

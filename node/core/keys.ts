@@ -1,0 +1,91 @@
+/** Ed25519 keys, derived from one master seed, and the one `verify()` of the project. */
+import * as crypto from 'node:crypto'
+import { Point } from '@noble/ed25519'
+import { LRUCache } from 'lru-cache'
+import { type Bytes, concat, utf8 } from './encoding.ts'
+
+/** 32 bytes each: the seed a key pair grows from, and its public half. */
+export interface KeyPair {
+  readonly seed: Bytes
+  readonly publicKey: Bytes
+  sign(message: Bytes): Bytes
+}
+
+/** PKCS #8 (RFC 8410 section 7) head before the 32 seed bytes, and SubjectPublicKeyInfo head before the key. */
+const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex')
+const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex')
+
+/** The order L of the base point, little-endian (RFC 8032 section 5.1). */
+const ORDER = Buffer.from('edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010', 'hex')
+
+export function keyPairFromSeed(seed: Bytes): KeyPair {
+  if (seed.length !== 32) throw new RangeError('an Ed25519 seed has 32 bytes')
+  const privateKey = crypto.createPrivateKey({ key: concat(PKCS8_HEAD, seed) as Buffer, format: 'der', type: 'pkcs8' })
+  const spki = crypto.createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return {
+    seed,
+    publicKey: Uint8Array.from(spki.subarray(SPKI_HEAD.length)),
+    sign: (message) => crypto.sign(null, message, privateKey),
+  }
+}
+
+/** HKDF-SHA256 (RFC 5869) with an empty salt; the label is the info. */
+function derive(master: Bytes, label: string): KeyPair {
+  return keyPairFromSeed(new Uint8Array(crypto.hkdfSync('sha256', master, new Uint8Array(0), utf8(label), 32)))
+}
+
+/** The key of the peer itself; its libp2p peer id. */
+export function nodeKey(master: Bytes): KeyPair {
+  return derive(master, 'p2pns/node/v1')
+}
+
+/** The key of the zone that this home calls `name` (an apex label such as "alice"). */
+export function zoneKey(master: Bytes, name: string): KeyPair {
+  return derive(master, `p2pns/zone/v1/${name}`)
+}
+
+const keyObjects = new LRUCache<string, { object: crypto.KeyObject | undefined }>({ max: 4096 })
+
+/** The key object of a public key that is worth trusting, or undefined: non-canonical and small-order keys are refused. */
+function usableKey(publicKey: Bytes): crypto.KeyObject | undefined {
+  const id = Buffer.from(publicKey).toString('latin1')
+  const known = keyObjects.get(id)
+  if (known) return known.object
+  let object: crypto.KeyObject | undefined
+  try {
+    const point = Point.fromBytes(publicKey, false)
+    if (!point.isSmallOrder()) {
+      object = crypto.createPublicKey({ key: concat(SPKI_HEAD, publicKey) as Buffer, format: 'der', type: 'spki' })
+    }
+  } catch {
+    object = undefined
+  }
+  keyObjects.set(id, { object })
+  return object
+}
+
+/** S < L (RFC 8032 section 5.1.7): otherwise a signature could be altered and still pass. */
+function scalarInRange(signature: Bytes): boolean {
+  for (let i = 31; i >= 0; i--) {
+    const difference = (signature[32 + i] as number) - (ORDER[i] as number)
+    if (difference !== 0) return difference < 0
+  }
+  return false
+}
+
+/**
+ * Whether `signature` (64 bytes) over `message` was made by `publicKey` (32 bytes). Verifiers disagree on crafted input;
+ * here lengths, S and the key are checked first and OpenSSL (cofactorless) has the last word. Never throws.
+ */
+export function verify(publicKey: Bytes, message: Bytes, signature: Bytes): boolean {
+  if (publicKey.length !== 32 || signature.length !== 64 || !scalarInRange(signature)) return false
+  const key = usableKey(publicKey)
+  return key !== undefined && crypto.verify(null, message, key, signature)
+}
+
+export function sha256(...parts: Bytes[]): Bytes {
+  if (parts.length === 1) return crypto.hash('sha256', parts[0] as Bytes, 'buffer')
+  const hash = crypto.createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return hash.digest()
+}
