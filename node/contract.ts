@@ -57,6 +57,8 @@ export interface Registered {
   stored: number
   /** With a lease: when it ends, ISO 8601. */
   until?: string
+  /** With a first lease: the seed of the recovery key in z-base-32, shown only now. */
+  recovery?: string
   /** What the person should know, such as why a short name could not be witnessed. */
   notes: string[]
 }

@@ -30,6 +30,10 @@ export function toHex(bytes: Bytes): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
+export function fromHex(text: string): Bytes {
+  return Buffer.from(text, 'hex')
+}
+
 export function equalBytes(a: Bytes, b: Bytes): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0
 }

@@ -25,6 +25,7 @@ export const ERRORS = {
   malformed: { exit: 4, next: 'It was refused; it is not in the one form the specification allows.' },
   too_large: { exit: 4, next: 'It was refused; make it smaller.' },
   seq_in_future: { exit: 4, next: 'Check the clock of the machine that signed it, and of this one.' },
+  clock_wrong: { exit: 4, next: 'Set the clock of this machine, then try again.' },
   lease_invalid: { exit: 4, next: 'It was refused; register the name again.' },
   lease_expired: { exit: 4, next: 'Its owner has to renew it.' },
   work_missing: { exit: 4, next: 'A first claim needs the proof of work that the realm asks for.' },
@@ -38,6 +39,7 @@ export const ERRORS = {
   name_taken: { exit: 5, next: 'Choose another name.' },
   name_not_yours: { exit: 5, next: 'Only the home that holds its key can change it.' },
   record_older: { exit: 5, next: 'A newer record is already published; resolve it first.' },
+  pin_conflict: { exit: 5, next: 'Ask its owner by another way before you believe either.' },
   target_exists: { exit: 5, next: 'Choose another place with -o, or allow it with --force.' },
   node_running: { exit: 5, next: 'Stop it first, or use another --home.' },
 

@@ -1,0 +1,56 @@
+/** `GET /healthz` and Prometheus `GET /metrics`, for whoever runs an introducer. */
+import type { AddressInfo } from 'node:net'
+import fastify from 'fastify'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { P2pnsError } from '../node/core/errors.ts'
+import type { Counters } from './index.ts'
+
+export interface HttpServer {
+  host: string
+  port: number
+  stop(): Promise<void>
+}
+
+export interface Measured {
+  connections: () => number
+  records: () => number
+  counters: Counters
+}
+
+/** Errors: port_in_use. */
+export async function startHttp(at: { host: string; port: number }, measured: Measured): Promise<HttpServer> {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  gauge('p2pns_connections', 'Open libp2p connections', measured.connections)
+  gauge('p2pns_records', 'DHT records held', measured.records)
+  for (const name of ['get', 'put', 'claim', 'refused'] as const) {
+    gauge(`p2pns_requests_${name}`, `Requests of kind "${name}" since the start`, () => measured.counters[name])
+  }
+
+  const server = fastify({
+    bodyLimit: 1024,
+    requestTimeout: 5_000,
+    connectionTimeout: 10_000,
+    maxRequestsPerSocket: 100,
+  })
+  server.server.maxConnections = 64
+  server.get('/healthz', () => ({ ok: true, connections: measured.connections() }))
+  server.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  try {
+    await server.listen({ host: at.host, port: at.port })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause
+    throw new P2pnsError('port_in_use', `The address ${at.host}:${at.port} is taken`, { cause })
+  }
+  const { address, port } = server.server.address() as AddressInfo
+  return { host: address, port, stop: () => server.close() }
+}

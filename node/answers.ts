@@ -1,0 +1,54 @@
+/** What a name says, as a person reads it: the zone's records of a type, aliases followed within the zone. */
+import type { Policy, Resolved } from './contract.ts'
+import type { Rr } from './core/dns.ts'
+import { rdataParts } from './core/dns.ts'
+import { toZ32 } from './core/encoding.ts'
+import { P2pnsError } from './core/errors.ts'
+import { keyNameOf, parseName } from './core/name.ts'
+import { rrToText, TYPE, typeName, typeNumber } from './core/rdata.ts'
+import { below, lookupInZone, rrUnder, type Zone } from './core/zone.ts'
+import type { Names } from './names.ts'
+
+const MAX_ALIASES = 8
+
+/** Errors: those of a lookup, type_not_found, record_data_invalid for a type that is none. */
+export async function resolveText(
+  names: Names,
+  text: string,
+  type: string,
+  options: { policy?: Policy; signal?: AbortSignal; now: () => number },
+): Promise<Resolved> {
+  const name = parseName(text)
+  const wanted = typeNumber(type)
+  const { zone, expiresAt, known } = await names.lookup(name, options)
+  const owner = name.labels.join('.')
+  const rrs = follow(zone, owner, wanted)
+  if (rrs.length === 0) {
+    const { status } = lookupInZone(zone, owner, wanted)
+    if (status === 'nxdomain') throw new P2pnsError('name_not_found', `${name.apex} has nothing named ${name.text}`)
+    throw new P2pnsError('type_not_found', `${name.text} has no ${typeName(wanted)} record`)
+  }
+  return {
+    name: name.text,
+    type: typeName(wanted),
+    records: rrs.map((rr) => rrToText({ ...rrUnder(zone, rr, name.apex), name: rr.name }, name.apex)),
+    ttl: Math.max(0, Math.round((expiresAt - options.now()) / 1000)),
+    keyName: keyNameOf(zone.key),
+    seq: String(zone.seq),
+    known,
+  }
+}
+
+function follow(zone: Zone, start: string, type: number): Rr[] {
+  const found: Rr[] = []
+  let owner: string | undefined = start
+  for (let step = 0; owner !== undefined && step < MAX_ALIASES; step++) {
+    const { status, rrs } = lookupInZone(zone, owner, type)
+    found.push(...rrs)
+    if (status !== 'cname') break
+    const alias = rrs[0] as Rr
+    const [target] = rdataParts(TYPE.CNAME, alias.rdata, 0, alias.rdata.length)
+    owner = below(String(target), toZ32(zone.key))
+  }
+  return found
+}

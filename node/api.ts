@@ -1,0 +1,168 @@
+/**
+ * The local API: what a running node can do, for the command line, through a unix socket in its home (mode 0600, in a
+ * folder of mode 0700). `POST /<method>` with JSON arguments; the answer is a stream of JSON lines: any number of
+ * `{"progress":...}`, then one `{"result":...}` or `{"error":...}`. Hanging up cancels the work.
+ */
+import * as fs from 'node:fs/promises'
+import * as http from 'node:http'
+import * as net from 'node:net'
+import * as path from 'node:path'
+import * as readline from 'node:readline'
+import { PassThrough } from 'node:stream'
+import type { Job, P2pnsNode, Progress } from './contract.ts'
+import { ERRORS, type ErrorCode, isError, P2pnsError } from './core/errors.ts'
+
+/** Bytes of the arguments of one call. */
+const BODY_LIMIT = 64 * 1024
+/** Milliseconds between two progress lines of one call. */
+const PROGRESS_EVERY_MS = 100
+
+type Method = Exclude<keyof P2pnsNode, 'stop'>
+
+/** How the arguments of each method come from one JSON object, and where the job's options go. */
+const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<unknown>> = {
+  register: (node, { request }: { request: Parameters<P2pnsNode['register']>[0] }, job) => node.register(request, job),
+  resolve: (node, { name, type, policy }: { name: string; type?: string; policy?: 'network' }, { signal }) =>
+    node.resolve(name, type, { ...(policy ? { policy } : {}), ...(signal ? { signal } : {}) }),
+  share: (node, { path: target, as }: { path: string; as?: string }, job) =>
+    node.share(target, { ...job, ...(as ? { as } : {}) }),
+  fetch: (node, { target, out, force }: { target: string; out?: string; force?: boolean }, job) =>
+    node.fetch(target, { ...job, ...(out ? { out } : {}), ...(force ? { force } : {}) }),
+  status: (node) => node.status(),
+  peers: (node) => node.peers(),
+  keys: (node) => node.keys(),
+  clearCache: (node) => node.clearCache(),
+}
+
+export function socketPath(home: string): string {
+  return path.join(path.resolve(home), 'p2pns.sock')
+}
+
+/** Serves `node` until stopped. Errors: node_running when another node serves this home. */
+export async function serveApi(node: P2pnsNode, home: string): Promise<{ stop(): Promise<void> }> {
+  const { fastify } = await import('fastify')
+  const socket = socketPath(home)
+  if (await answers(socket)) throw new P2pnsError('node_running', `A node already runs in ${home}`)
+  await fs.rm(socket, { force: true })
+
+  const server = fastify({ bodyLimit: BODY_LIMIT, requestTimeout: 10_000, forceCloseConnections: true })
+  server.post<{ Params: { method: string }; Body: object | undefined }>('/:method', (request, reply) => {
+    const { method } = request.params
+    if (!Object.hasOwn(CALLS, method)) {
+      return reply.code(404).send({ error: { code: 'usage', message: `There is no method ${method}` } })
+    }
+    const hangUp = new AbortController()
+    const lines = new PassThrough()
+    reply.raw.on('close', () => hangUp.abort())
+    void run(node, method as Method, request.body ?? {}, hangUp.signal, lines)
+    return reply.type('application/x-ndjson').send(lines)
+  })
+  // The umask closes the moment between bind and chmod.
+  const umask = process.umask(0o177)
+  try {
+    await server.listen({ path: socket })
+  } catch (cause) {
+    throw new P2pnsError('port_in_use', `The socket ${socket} cannot be opened (${(cause as Error).message})`, {
+      cause,
+    })
+  } finally {
+    process.umask(umask)
+  }
+  return { stop: () => server.close() }
+}
+
+async function run(
+  node: P2pnsNode,
+  method: Method,
+  args: object,
+  signal: AbortSignal,
+  out: PassThrough,
+): Promise<void> {
+  const line = (value: object) => out.write(`${JSON.stringify(value)}\n`)
+  let last: { at: number; phase: string } = { at: 0, phase: '' }
+  const onProgress = (progress: Progress) => {
+    const at = performance.now()
+    if (progress.phase === last.phase && at - last.at < PROGRESS_EVERY_MS) return
+    last = { at, phase: progress.phase }
+    line({ progress })
+  }
+  try {
+    line({ result: (await CALLS[method](node, args as never, { signal, onProgress })) ?? null })
+  } catch (error) {
+    const { code, what } = isError(error) ? error : { code: 'internal', what: String((error as Error).message) }
+    line({ error: { code, what } })
+  } finally {
+    out.end()
+  }
+}
+
+/** Whether somebody listens on the socket; a file that a killed node left behind answers nobody. */
+async function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = net.connect(socket)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', () => resolve(false))
+  })
+}
+
+/** The running node of a home, or undefined when none runs. Its `stop()` only lets go of it. */
+export async function connectNode(home: string): Promise<P2pnsNode | undefined> {
+  const socket = socketPath(home)
+  if (!(await answers(socket))) return undefined
+  const call = <T>(method: Method, args: object, job: Job = {}) => ask<T>(socket, method, args, job)
+  return {
+    register: (request, job) => call('register', { request }, job),
+    resolve: (name, type, options = {}) =>
+      call('resolve', { name, type, policy: options.policy }, options.signal ? { signal: options.signal } : {}),
+    share: (target, options = {}) => call('share', { path: target, as: options.as }, options),
+    fetch: (target, options = {}) => call('fetch', { target, out: options.out, force: options.force }, options),
+    status: () => call('status', {}),
+    peers: () => call('peers', {}),
+    keys: () => call('keys', {}),
+    clearCache: () => call('clearCache', {}),
+    stop: async () => {},
+  }
+}
+
+async function ask<T>(socketPath: string, method: Method, args: object, { signal, onProgress }: Job): Promise<T> {
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const request = http.request(
+      {
+        socketPath,
+        path: `/${method}`,
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        ...(signal ? { signal } : {}),
+      },
+      resolve,
+    )
+    request.on('error', reject)
+    request.end(JSON.stringify(args))
+  }).catch((cause: unknown) => {
+    throw lost(signal, cause)
+  })
+  try {
+    for await (const text of readline.createInterface({ input: response })) {
+      const line = JSON.parse(text) as { progress?: Progress; result?: T; error?: { code: string; what: string } }
+      if (line.error) throw received(line.error)
+      if (line.progress) onProgress?.(line.progress)
+      else return line.result as T
+    }
+  } catch (cause) {
+    if (isError(cause)) throw cause
+    throw lost(signal, cause)
+  }
+  throw lost(signal)
+}
+
+function received({ code, what }: { code: string; what: string }): P2pnsError {
+  return new P2pnsError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', String(what))
+}
+
+function lost(signal: AbortSignal | undefined, cause?: unknown): P2pnsError {
+  if (signal?.aborted) return new P2pnsError('interrupted', 'It was interrupted', { cause })
+  return new P2pnsError('peer_unreachable', 'The running node went away before it answered', { cause })
+}

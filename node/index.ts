@@ -1,0 +1,189 @@
+/** The library's entry: `createNode()` puts the parts of a node together and hands out what it can do. */
+import { randomBytes } from 'node:crypto'
+import { resolveText } from './answers.ts'
+import type { PendingClaim } from './claims.ts'
+import { Content } from './content.ts'
+import type { P2pnsNode, Status } from './contract.ts'
+import { type KeyPair, nodeKey } from './core/keys.ts'
+import { keyNameOf, parseName } from './core/name.ts'
+import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
+import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
+import { createHost, type Host } from './net/host.ts'
+import { Introducer } from './net/introducers.ts'
+import { listenAddresses, rememberControlPort } from './net/listen.ts'
+import { connectedPeers } from './net/peers.ts'
+import { createRecordNetwork } from './net/record-network.ts'
+import type { NodeOptions } from './options.ts'
+import { OwnZones, type ZoneState } from './own-zones.ts'
+import { type Published, Publisher } from './publisher.ts'
+import { type PinnedRealm, Realms } from './realms.ts'
+import { register } from './register.ts'
+import { loadSeed } from './seed.ts'
+import { openStore, type Store } from './store.ts'
+import { VERSION } from './version.ts'
+
+export type * from './contract.ts'
+export { ERRORS, type ErrorCode, P2pnsError } from './core/errors.ts'
+export type { ZoneAnswer } from './names.ts'
+export type { NodeOptions } from './options.ts'
+
+/** A node in this process. */
+export interface Node extends P2pnsNode {
+  readonly peerId: string
+  /** Its own multiaddrs, each with its peer id. */
+  addresses(): string[]
+  /** The zone of an apex such as `alice.p2p`: what a resolver is handed. */
+  lookup(apex: string, options?: { signal?: AbortSignal }): Promise<ZoneAnswer>
+}
+
+/** Resolves when the node can be used: it has met the network, or has found nobody there. */
+export async function createNode(options: NodeOptions): Promise<Node> {
+  await using started = new AsyncDisposableStack()
+  const now = options.now ?? Date.now
+  const master = await loadSeed(options.home, randomBytes)
+  const store = await openStore(options.home)
+  started.defer(() => store.close())
+
+  const key = nodeKey(master)
+  const host = await openHost(options, key, store, now)
+  started.defer(() => host.stop())
+
+  const introducers = (await introducerAddresses(store, options.introducers)).map(
+    (address) => new Introducer(host.libp2p, address, now),
+  )
+  started.defer(() => introducers.forEach((introducer) => introducer.close()))
+
+  const network = createRecordNetwork(host.dht, introducers, now)
+  const publisher = new Publisher(store.table<Published>('published'), network, now)
+  const realms = new Realms(store.table<PinnedRealm>('realms'))
+  const addresses = () => host.libp2p.getMultiaddrs().map(String)
+  const own = new OwnZones({
+    master,
+    table: store.table<ZoneState>('zones'),
+    network,
+    publisher,
+    addresses: () => publicAddresses(addresses()),
+    now,
+  })
+  await Promise.all([realms.load(), own.load()])
+  const names = new Names({
+    network,
+    own,
+    realms,
+    cache: store.table<Learnt>('cache'),
+    pins: store.table<Pin>('pins'),
+    petnames: store.table<string>('petnames'),
+    now,
+  })
+  const content = await Content.open({
+    host,
+    key,
+    store,
+    network,
+    publisher,
+    names,
+    visitor: options.visitor ?? false,
+    now,
+  })
+  started.defer(() => content.stop())
+
+  await bootstrap(host, introducers)
+  await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer)))
+  if (options.visitor !== true) {
+    const keeper = keepBootstrapped(host, introducers)
+    publisher.start()
+    own.start()
+    content.announce()
+    started.defer(async () => {
+      keeper.stop()
+      own.stop()
+      await publisher.stop()
+    })
+  }
+
+  const running = started.move()
+  const startedAt = now()
+  const registerParts = {
+    own,
+    names,
+    network,
+    pending: store.table<PendingClaim>('pending'),
+    introducers,
+    realmOf: (introducer: Introducer, signal?: AbortSignal) => realms.pinFrom(introducer, signal),
+    now,
+  }
+
+  return {
+    peerId: host.libp2p.peerId.toString(),
+    addresses,
+    lookup: (apex, lookupOptions) => names.lookup(parseName(apex), lookupOptions),
+    async register({ file, ...request }, job = {}) {
+      const cid = file === undefined ? undefined : (await content.given(file, job)).cid
+      return register(registerParts, { ...request, ...(cid ? { content: cid } : {}) }, job)
+    },
+    resolve: (name, type = 'ANY', resolveOptions = {}) => resolveText(names, name, type, { ...resolveOptions, now }),
+    async share(path, { as, ...job } = {}) {
+      const shared = await content.share(path, job)
+      if (as === undefined) return shared
+      const { name } = await register(registerParts, { name: as, content: shared.cid }, job)
+      return { ...shared, name, link: content.link(shared.cid, name) }
+    },
+    fetch: (target, fetchOptions = {}) => content.fetch(target, fetchOptions),
+    status: async (): Promise<Status> => ({
+      peerId: host.libp2p.peerId.toString(),
+      version: VERSION,
+      home: options.home,
+      uptime: Math.round((now() - startedAt) / 1000),
+      addresses: addresses(),
+      introducers: introducers.map(({ address, connected }) => ({ address, connected })),
+      peers: host.libp2p.getPeers().length,
+      names: own.all().map(({ label, keyName, zone, lease }) => ({
+        name: lease === undefined ? `${label}.pet.p2p` : `${label}.p2p`,
+        keyName,
+        seq: String(zone?.seq ?? 0n),
+        ...(lease ? { until: new Date(lease.claim.until * 1000).toISOString() } : {}),
+      })),
+      shares: content.shares(),
+    }),
+    peers: async () =>
+      connectedPeers(host.libp2p).map((peer) => ({
+        ...peer,
+        introducer: introducers.some(({ peerId }) => peerId === peer.peer),
+      })),
+    keys: async () => [
+      { name: 'node', keyName: keyNameOf(key.publicKey), use: 'node' as const },
+      ...own.all().map(({ label, keyName }) => ({ name: label, keyName, use: 'zone' as const })),
+    ],
+    clearCache: () => names.clearCache(),
+    stop: () => running.disposeAsync(),
+  }
+}
+
+async function openHost(options: NodeOptions, key: KeyPair, store: Store, now: () => number): Promise<Host> {
+  const visitor = options.visitor ?? false
+  const ports = store.table<number>('ports')
+  const host = await createHost({
+    key,
+    listen: visitor ? [] : await listenAddresses(options.listen, ports),
+    datastore: store.datastore,
+    role: visitor ? 'visitor' : 'peer',
+    lan: options.lan ?? !visitor,
+    now,
+  })
+  if (!visitor) await rememberControlPort(host.libp2p, ports)
+  return host
+}
+
+/** Those given now, or else those given last time. */
+async function introducerAddresses(store: Store, given: string[] | undefined): Promise<string[]> {
+  const settings = store.table<string[]>('settings')
+  if (given === undefined || given.length === 0) return (await settings.get('introducers')) ?? []
+  await settings.put('introducers', given)
+  return given
+}
+
+/** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */
+function publicAddresses(addresses: string[]): string[] {
+  const reachable = addresses.filter((address) => !/^\/ip4\/127\.|^\/ip6\/::1\//.test(address))
+  return (reachable.length > 0 ? reachable : addresses).slice(0, 4)
+}

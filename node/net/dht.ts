@@ -1,0 +1,187 @@
+/** The DHT as p2pns uses it: validators from the record table, an early-exit get, a counting put, providers. */
+import type { PeerId } from '@libp2p/interface'
+import { EventTypes, type KadDHT, kadDHT, MessageType, passthroughMapper } from '@libp2p/kad-dht'
+import { Libp2pRecord } from '@libp2p/record'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { CID } from 'multiformats/cid'
+import { type Bytes, equalBytes } from '../core/encoding.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
+import { checkRecord, compareRecords, RECORD_KINDS } from '../core/records.ts'
+
+/** Our own network: not a part of the IPFS one, whose nodes would refuse our records. */
+export const DHT_PROTOCOL = '/p2pns/kad/1.0.0'
+
+/** A get ends after this many remote answers, or this long after the first, whichever comes first. */
+const ENOUGH_ANSWERS = 4
+const SETTLE_MS = 250
+/** A get, put or provider search that found nothing by then has failed. */
+const QUERY_TIMEOUT_MS = 15_000
+
+/**
+ * The kad-dht service of a host; `stores`: it keeps records for others and answers them. Each option answers a trap of the library's defaults (docs/decisions/0003-kad-dht.md).
+ */
+export function dhtService(now: () => number, stores: boolean): ReturnType<typeof kadDHT> {
+  const namespaces = Object.keys(RECORD_KINDS)
+  return kadDHT({
+    protocol: DHT_PROTOCOL,
+    // Unset would mean client until a public address is seen, and one peer of a LAN would never store for another.
+    clientMode: !stores,
+    // The default drops private addresses, and with them every LAN.
+    peerInfoMapper: passthroughMapper,
+    allowQueryWithZeroPeers: true,
+    initialQuerySelfInterval: 1,
+    // A dead peer in the table costs this much, not the 5 s of the default.
+    networkDialTimeout: { minTimeout: 800, maxTimeout: 3000 },
+    validators: Object.fromEntries(
+      namespaces.map((name) => [name, (key: Bytes, value: Bytes) => checkRecord(key, value, now())]),
+    ),
+    selectors: Object.fromEntries(
+      namespaces.map((name) => [name, (key: Bytes, values: Bytes[]) => indexOfBest(key, values, now())]),
+    ),
+  })
+}
+
+function indexOfBest(key: Bytes, values: Bytes[], now: number): number {
+  let best = 0
+  for (let i = 1; i < values.length; i++) {
+    if (compareRecords(key, values[i] as Bytes, values[best] as Bytes, now) > 0) best = i
+  }
+  return best
+}
+
+export interface Found {
+  value: Bytes
+  /** Remote nodes that answered with a valid record. */
+  answers: number
+}
+
+export interface ProviderPeer {
+  id: PeerId
+  addresses: Multiaddr[]
+}
+
+export class Dht {
+  readonly #kad: KadDHT
+  readonly #now: () => number
+
+  constructor(kad: KadDHT, now: () => number) {
+    this.#kad = kad
+    this.#now = now
+  }
+
+  /**
+   * The best record under `key` among the first answers; undefined when the nodes that were asked have none. Reads the
+   * answers of single peers: the library's own get converges fully, sends corrections, and throws away the value when
+   * one storing node refuses its correction. Errors: network_unreachable when nobody answered at all.
+   */
+  async get(key: Bytes, options: { signal?: AbortSignal } = {}): Promise<Found | undefined> {
+    const settled = new AbortController()
+    const signal = anySignal([options.signal, settled.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
+    let timer: NodeJS.Timeout | undefined
+    let best: Bytes | undefined
+    let answers = 0
+    let replies = 0
+    try {
+      for await (const event of this.#kad.get(key, { signal })) {
+        if (event.type !== EventTypes.PEER_RESPONSE) continue
+        replies++
+        if (event.record === undefined || !this.#isValid(key, event.record.value)) continue
+        answers++
+        best = this.#better(key, best, event.record.value)
+        if (answers >= ENOUGH_ANSWERS) break
+        timer ??= setTimeout(() => settled.abort(), SETTLE_MS)
+      }
+    } catch (cause) {
+      options.signal?.throwIfAborted()
+      if (best === undefined && replies === 0) {
+        throw new P2pnsError('network_unreachable', 'No node of the network answered', { cause })
+      }
+    } finally {
+      clearTimeout(timer)
+    }
+    if (best === undefined && replies === 0) {
+      throw new P2pnsError('network_unreachable', 'No node of the network answered')
+    }
+    return best === undefined ? undefined : { value: best, answers }
+  }
+
+  /**
+   * Stores a record on the closest nodes and here; resolves to the number of other nodes that took it.
+   * Errors: record_older when this node already holds a newer one.
+   */
+  async put(key: Bytes, value: Bytes, options: { signal?: AbortSignal } = {}): Promise<number> {
+    checkRecord(key, value, this.#now())
+    const signal = anySignal([options.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
+    let stored = 0
+    try {
+      for await (const event of this.#kad.put(key, value, { signal })) {
+        if (event.type !== EventTypes.PEER_RESPONSE || event.messageType !== MessageType.PUT_VALUE) continue
+        if (event.record !== undefined && equalBytes(event.record.value, value)) stored++
+      }
+    } catch (cause) {
+      options.signal?.throwIfAborted()
+      const ours = findOurs(cause)
+      if (ours !== undefined) throw ours
+      // Time ran out, or the last of the queries failed: what was stored, stays stored.
+    }
+    return stored
+  }
+
+  /** Announces that this node holds `cid`; resolves when the closest nodes were told. kad-dht renews it by itself. */
+  async provide(cid: CID, options: { signal?: AbortSignal } = {}): Promise<void> {
+    const signal = anySignal([options.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
+    for await (const _ of this.#kad.provide(cid, { signal })) {
+      // Each event is a step of the query; there is nothing to collect.
+    }
+  }
+
+  async stopProviding(cid: CID): Promise<void> {
+    await this.#kad.cancelReprovide(cid)
+  }
+
+  /** Peers that announced `cid`, each once, as they are found. Ends quietly when the network has no more to say. */
+  async *providers(cid: CID, options: { signal?: AbortSignal } = {}): AsyncIterable<ProviderPeer> {
+    const signal = anySignal([options.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
+    const seen = new Set<string>()
+    try {
+      for await (const event of this.#kad.findProviders(cid, { signal })) {
+        if (event.type !== EventTypes.PROVIDER) continue
+        for (const peer of event.providers) {
+          if (seen.has(peer.id.toString())) continue
+          seen.add(peer.id.toString())
+          yield { id: peer.id, addresses: peer.multiaddrs }
+        }
+      }
+    } catch {
+      options.signal?.throwIfAborted()
+    }
+  }
+
+  #isValid(key: Bytes, value: Bytes): boolean {
+    try {
+      checkRecord(key, value, this.#now())
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #better(key: Bytes, best: Bytes | undefined, value: Bytes): Bytes {
+    return best !== undefined && compareRecords(key, best, value, this.#now()) >= 0 ? best : value
+  }
+}
+
+/** kad-dht's wire form of a record, as a hostile or foreign node would send it. */
+export function encodeDhtRecord(key: Bytes, value: Bytes, receivedAt: number): Bytes {
+  return new Libp2pRecord(key, value, new Date(receivedAt)).serialize()
+}
+
+function anySignal(signals: (AbortSignal | undefined)[]): AbortSignal {
+  return AbortSignal.any(signals.filter((signal) => signal !== undefined))
+}
+
+/** Our own error somewhere in a chain of causes. */
+function findOurs(error: unknown): P2pnsError | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) if (isError(at)) return at
+  return undefined
+}

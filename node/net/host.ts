@@ -1,0 +1,145 @@
+/** A libp2p host with our settings: tcp, noise, yamux, identify, ping, mDNS, relayed addresses, and the DHT. */
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { type Identify, identify } from '@libp2p/identify'
+import type { Libp2p, PeerId } from '@libp2p/interface'
+import type { KadDHT } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
+import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { type Ping, ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { Datastore } from 'interface-datastore'
+import { createLibp2p } from 'libp2p'
+import { P2pnsError } from '../core/errors.ts'
+import type { KeyPair } from '../core/keys.ts'
+import { Dht, dhtService } from './dht.ts'
+import { RecordGuard } from './record-guard.ts'
+
+/**
+ * A peer stores records for others. An introducer does too, with more connections, and relays. A visitor only asks: it
+ * will be gone in a moment, so nobody should count on it.
+ */
+export type Role = 'peer' | 'introducer' | 'visitor'
+
+/** The routing table of kad-dht, which its interface hides: a first contact is an event of it. */
+export interface RoutingTable {
+  readonly size: number
+  addEventListener(type: 'peer:add', listener: () => void): void
+  removeEventListener(type: 'peer:add', listener: () => void): void
+}
+
+export interface HostOptions {
+  key: KeyPair
+  /** Multiaddrs, such as `/ip4/0.0.0.0/tcp/0`. */
+  listen: string[]
+  datastore: Datastore
+  role: Role
+  /** Finding peers on the same link by mDNS. */
+  lan: boolean
+  now: () => number
+}
+
+export type Services = { dht: KadDHT; identify: Identify; ping: Ping }
+
+export interface Host {
+  libp2p: Libp2p<Services>
+  dht: Dht
+  records: RecordGuard
+  routingTable: RoutingTable
+  stop(): Promise<void>
+}
+
+const HOUR_MS = 3600_000
+
+/** js-libp2p's defaults (300 connections, 5 new ones per second and host) are those of a browser tab. */
+const LIMITS = {
+  visitor: { maxConnections: 100, inboundConnectionThreshold: 5, maxIncomingPendingConnections: 10 },
+  peer: { maxConnections: 500, inboundConnectionThreshold: 50, maxIncomingPendingConnections: 100 },
+  introducer: { maxConnections: 5000, inboundConnectionThreshold: 200, maxIncomingPendingConnections: 1000 },
+} as const
+
+/** A relayed control connection: signalling and records, some minutes; file data gets budgets of its own later. */
+const RELAY_LIMITS = {
+  maxReservations: 1000,
+  defaultDataLimit: BigInt(1 << 24),
+  defaultDurationLimit: 10 * 60_000,
+}
+
+export async function createHost(options: HostOptions): Promise<Host> {
+  const records = new RecordGuard(options.datastore, options.now)
+  await records.sweep()
+  const libp2p = await createLibp2p<Services>({
+    privateKey: await generateKeyPairFromSeed('Ed25519', options.key.seed),
+    nodeInfo: { name: 'p2pns', userAgent: 'p2pns' },
+    addresses: { listen: options.listen },
+    datastore: records,
+    // Provider records carry addresses from the peer store: they must outlive the 1 h of the default.
+    peerStore: { maxAddressAge: 48 * HOUR_MS, maxPeerAge: 72 * HOUR_MS },
+    connectionManager: {
+      ...LIMITS[options.role],
+      dialTimeout: 8_000,
+      addressDialTimeout: 3_000,
+    },
+    // The defaults refuse private addresses in a browser only; on Node all that is left is to say so.
+    connectionGater: { denyDialMultiaddr: () => false },
+    transports: [tcp(), circuitRelayTransport()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    peerDiscovery: options.lan ? [mdns({ serviceTag: '_p2pns._udp.local', interval: 10_000 })] : [],
+    services: {
+      identify: identify(),
+      ping: ping(),
+      dht: dhtService(options.now, options.role !== 'visitor') as unknown as (components: object) => KadDHT,
+      ...(options.role === 'introducer' ? { relay: circuitRelayServer({ reservations: RELAY_LIMITS }) } : {}),
+    },
+  }).catch((cause: unknown) => {
+    throw listenError(cause, options.listen)
+  })
+  const sweeper = setInterval(() => void records.sweep().catch(() => {}), HOUR_MS)
+  sweeper.unref()
+  libp2p.addEventListener('peer:discovery', ({ detail }) => {
+    // Found on the LAN: worth a connection of its own, which also fills the routing table.
+    void libp2p.dial(detail.id).catch(() => {})
+  })
+  return {
+    libp2p,
+    routingTable: (libp2p.services.dht as unknown as { routingTable: RoutingTable }).routingTable,
+    dht: new Dht(libp2p.services.dht, options.now),
+    records,
+    async stop() {
+      clearInterval(sweeper)
+      await libp2p.stop()
+    },
+  }
+}
+
+function listenError(cause: unknown, listen: string[]): unknown {
+  const text = `${(cause as Error).message} ${String((cause as { errors?: unknown[] }).errors ?? '')}`
+  if (/EADDRINUSE|UnsupportedListenAddresses|could not listen|Some configured addresses failed/i.test(text)) {
+    return new P2pnsError('port_in_use', `It is not possible to listen on ${listen.join(', ')}`, { cause })
+  }
+  return cause
+}
+
+/** Reads a multiaddr that a person or another machine gave. */
+export function parseAddress(text: string): Multiaddr {
+  try {
+    return multiaddr(text)
+  } catch (cause) {
+    throw new P2pnsError(
+      'usage',
+      `"${text.slice(0, 200)}" is not a multiaddr such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo...`,
+      { cause },
+    )
+  }
+}
+
+/** The peer id at the end of a multiaddr. */
+export function peerIdOf(address: Multiaddr): PeerId | undefined {
+  const parts = address.getComponents().filter((part) => part.name === 'p2p')
+  const value = parts.at(-1)?.value
+  return value === undefined ? undefined : peerIdFromString(value)
+}

@@ -1,0 +1,130 @@
+/** The introducers that a node is pointed at: one kept stream to each, reopened when it is next needed. */
+import type { Libp2p } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import { type Descriptor, parseDescriptor } from '../core/descriptor.ts'
+import type { Bytes, CborValue } from '../core/encoding.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
+import { checkRecord } from '../core/records.ts'
+import { parseAddress, peerIdOf } from './host.ts'
+import { RpcClient } from './rpc.ts'
+
+export const INTRODUCER_PROTOCOL = '/p2pns/introducer/1'
+
+/** After a failed dial the next question does not wait for another one this long (ms). */
+const COOL_DOWN_MS = 5_000
+const DIAL_TIMEOUT_MS = 5_000
+
+/** One introducer. Each method throws peer_unreachable or timed_out when it does not answer. */
+export class Introducer {
+  readonly address: string
+  readonly peerId: string
+  /** The key that its witness signs with: that of its peer id, 32 bytes. */
+  readonly witnessKey: Bytes
+  readonly #libp2p: Libp2p
+  readonly #now: () => number
+  #client: Promise<RpcClient> | undefined
+  #current: RpcClient | undefined
+  #failedAt = Number.NEGATIVE_INFINITY
+
+  constructor(libp2p: Libp2p, address: string, now: () => number) {
+    const id = peerIdOf(parseAddress(address))
+    if (id?.type !== 'Ed25519') {
+      throw new P2pnsError(
+        'usage',
+        `The introducer address "${address}" does not end in /p2p/<peer id of an introducer>`,
+      )
+    }
+    this.address = address
+    this.peerId = id.toString()
+    this.witnessKey = id.publicKey.raw
+    this.#libp2p = libp2p
+    this.#now = now
+  }
+
+  get connected(): boolean {
+    return this.#current !== undefined && !this.#current.closed
+  }
+
+  async connect(): Promise<void> {
+    await this.#open()
+  }
+
+  /** The record that it holds under `key`; checked here, whoever it came from. */
+  async get(key: Bytes, signal?: AbortSignal): Promise<Bytes | undefined> {
+    const reply = await this.#call('get', [key], signal)
+    if (!Array.isArray(reply) || reply.length === 0) return undefined
+    const value: unknown = reply[0]
+    if (!(value instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no record')
+    checkRecord(key, value, this.#now())
+    return value
+  }
+
+  async put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<void> {
+    await this.#call('put', [key, value], signal)
+  }
+
+  /** Multiaddrs, with peer ids, of random other peers. */
+  async peers(signal?: AbortSignal): Promise<string[]> {
+    const reply = await this.#call('peers', [], signal)
+    if (!Array.isArray(reply)) throw new P2pnsError('frame_invalid', 'An introducer answered no peers')
+    return (reply as CborValue[]).filter((item) => typeof item === 'string').slice(0, 64)
+  }
+
+  async descriptor(signal?: AbortSignal): Promise<Descriptor> {
+    const reply = await this.#call('realm', [], signal)
+    if (!(reply instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no descriptor')
+    return parseDescriptor(reply)
+  }
+
+  /** Asks its witness to sign a claim; resolves to the receipt's bytes. */
+  async claim(claim: Bytes, auth: Bytes, signal?: AbortSignal): Promise<Bytes> {
+    const reply = await this.#call('claim', [claim, auth], signal)
+    if (!(reply instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no receipt')
+    return reply
+  }
+
+  close(): void {
+    this.#current?.close()
+    this.#client = undefined
+  }
+
+  async #call(method: string, args: CborValue[], signal?: AbortSignal): Promise<CborValue> {
+    return (await this.#open()).call(method, args, signal)
+  }
+
+  #open(): Promise<RpcClient> {
+    if (this.#client !== undefined && !this.#current?.closed) return this.#client
+    if (this.#now() - this.#failedAt < COOL_DOWN_MS) return Promise.reject(this.#unreachable())
+    this.#current = undefined
+    this.#client = this.#dial()
+    return this.#client
+  }
+
+  async #dial(): Promise<RpcClient> {
+    try {
+      const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS)
+      const stream = await this.#libp2p.dialProtocol(multiaddr(this.address), INTRODUCER_PROTOCOL, { signal })
+      this.#current = new RpcClient(stream)
+      return this.#current
+    } catch (cause) {
+      this.#failedAt = this.#now()
+      this.#client = undefined
+      throw this.#unreachable(cause)
+    }
+  }
+
+  #unreachable(cause?: unknown): P2pnsError {
+    return new P2pnsError('network_unreachable', `The introducer ${this.address} does not answer`, { cause })
+  }
+}
+
+/** Puts a record on every introducer; resolves to how many took it. Throws record_older if one holds a newer one. */
+export async function putToAll(introducers: Introducer[], key: Bytes, value: Bytes, signal?: AbortSignal) {
+  const results = await Promise.allSettled(introducers.map((introducer) => introducer.put(key, value, signal)))
+  let stored = 0
+  for (const result of results) {
+    if (result.status === 'fulfilled') stored++
+    else if (isError(result.reason, 'record_older')) throw result.reason
+  }
+  return stored
+}

@@ -1,0 +1,149 @@
+/**
+ * Reaching a peer for data: over the authenticated control connection it hands out a single-use ticket and the
+ * addresses of its link port; the link is then dialled there. One way today, direct TCP, behind the one interface that
+ * the others (reversed, punched, relayed) will stand behind too: a duplex byte stream and a word for its path.
+ */
+import { networkInterfaces } from 'node:os'
+import type { Duplex } from 'node:stream'
+import type { Connection, Libp2p, PeerId, Stream } from '@libp2p/interface'
+import { lpStream } from '@libp2p/utils'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { type Bytes, fromCbor, toCbor } from '../core/encoding.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
+import { asBytes, asList, asText, asUint } from '../core/shape.ts'
+import { type Candidate, createLinkServer, dialLink, type LinkServer, type Ticket } from './link.ts'
+import { isNearby } from './peers.ts'
+
+export interface Link {
+  peer: string
+  /** `lan` or `direct-tcp` today (docs/design.md, the command line, lists them all). */
+  path: string
+  stream: Duplex
+}
+
+const PROTOCOL = '/p2pns/link/1'
+const OFFER_BYTES = 2048
+const MAX_CANDIDATES = 16
+const DIAL_TIMEOUT_MS = 10_000
+const OFFER_TIMEOUT_MS = 10_000
+
+export class Paths {
+  readonly #libp2p: Libp2p
+  readonly #server: LinkServer<string>
+
+  private constructor(libp2p: Libp2p, server: LinkServer<string>) {
+    this.#libp2p = libp2p
+    this.#server = server
+  }
+
+  /** `onLink` gets every link that another peer opened to this one. Errors: port_in_use. */
+  static async open(
+    libp2p: Libp2p,
+    options: { port: number; now: () => number; random: (bytes: number) => Bytes; onLink: (link: Link) => void },
+  ): Promise<Paths> {
+    const server = await createLinkServer<string>({
+      host: '0.0.0.0',
+      port: options.port,
+      now: options.now,
+      random: options.random,
+      onLink: (socket, peer) => options.onLink({ peer, path: pathTo(socket.remoteAddress), stream: socket }),
+    })
+    const paths = new Paths(libp2p, server)
+    await libp2p.handle(PROTOCOL, (stream, connection) => paths.#offer(stream, connection), {
+      maxInboundStreams: 8,
+      runOnLimitedConnection: true,
+    })
+    return paths
+  }
+
+  get port(): number {
+    return this.#server.port
+  }
+
+  /** Errors: peer_unreachable, timed_out, ticket_invalid, interrupted. */
+  async connect(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Link> {
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+    try {
+      const connection = await this.#libp2p.dial(peer, { signal: stop })
+      const stream = await connection.newStream(PROTOCOL, { signal: stop, runOnLimitedConnection: true })
+      const bytes = (await lpStream(stream, { maxDataLength: OFFER_BYTES }).read({ signal: stop })).subarray()
+      void stream.close().catch(() => {})
+      const { ticket, candidates } = parseOffer(bytes)
+      const seen = hostOf(connection)
+      // The address that the control connection reached is the one most likely to work.
+      const first = seen === undefined ? [] : [{ host: seen, port: portOf(candidates) }]
+      const others = candidates.filter(({ host }) => host !== seen)
+      const link = await dialLink([...first, ...others], ticket, { signal: stop, timeout: DIAL_TIMEOUT_MS })
+      return { peer: connection.remotePeer.toString(), path: pathTo(link.candidate.host), stream: link.socket }
+    } catch (cause) {
+      if (signal.aborted) throw new P2pnsError('interrupted', 'The dial was stopped', { cause })
+      if (isError(cause)) throw cause
+      throw new P2pnsError('peer_unreachable', `The peer ${String(peer)} cannot be reached`, { cause })
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop()
+  }
+
+  async #offer(stream: Stream, connection: Connection): Promise<void> {
+    const ticket = this.#server.issue(connection.remotePeer.toString())
+    const hosts = [...new Set([localHostOf(connection), ...interfaceHosts()])].filter((host) => host !== undefined)
+    const offer = [1, ticket.id, ticket.secret, hosts.slice(0, MAX_CANDIDATES).map((host) => [host, this.#server.port])]
+    try {
+      await lpStream(stream).write(toCbor(offer), { signal: AbortSignal.timeout(OFFER_TIMEOUT_MS) })
+      await stream.close({ signal: AbortSignal.timeout(OFFER_TIMEOUT_MS) })
+    } catch (error) {
+      stream.abort(error as Error)
+    }
+  }
+}
+
+/** `[1, ticket id, secret, [[host, port], ...]]` (docs/spec/transfer.md). */
+function parseOffer(bytes: Bytes): { ticket: Ticket; candidates: Candidate[] } {
+  const what = 'A link offer'
+  const [version, id, secret, list] = asList(fromCbor(bytes, OFFER_BYTES, what), what, 4)
+  if (asUint(version, what, 1) !== 1) throw new P2pnsError('malformed', `${what} has an unknown version`)
+  const candidates = asList(list, what, 1, MAX_CANDIDATES).map((item) => {
+    const [host, port] = asList(item, what, 2)
+    return { host: asText(host, what), port: asUint(port, what, 65_535) }
+  })
+  return { ticket: { id: asBytes(id, what, 16), secret: asBytes(secret, what, 32), expires: 0 }, candidates }
+}
+
+function portOf(candidates: Candidate[]): number {
+  return (candidates[0] as Candidate).port
+}
+
+/** The IP address at the other end of a direct connection; undefined for a relayed one. */
+function hostOf(connection: Connection): string | undefined {
+  return connection.remoteAddr.toString().includes('/p2p-circuit') ? undefined : ipOf(connection.remoteAddr)
+}
+
+/** The address of ours that the other side is connected to: it is reachable from there. */
+function localHostOf(connection: Connection): string | undefined {
+  const remote = hostOf(connection)
+  return remote !== undefined && isLoopback(remote) ? remote : undefined
+}
+
+function ipOf(address: Multiaddr): string | undefined {
+  return address.getComponents().find((part) => part.name === 'ip4' || part.name === 'ip6')?.value
+}
+
+function interfaceHosts(): string[] {
+  return (
+    Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      // A link-local IPv6 address means nothing without the interface that it is on.
+      .filter((address) => !address.internal && !(address.scopeid !== undefined && address.scopeid > 0))
+      .map((address) => address.address)
+  )
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1'
+}
+
+function pathTo(host: string | undefined): string {
+  return isNearby(host) ? 'lan' : 'direct-tcp'
+}

@@ -1,0 +1,78 @@
+/** Records on the network: introducers and the DHT asked at once; what each says proves itself. */
+import type { Bytes } from '../core/encoding.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
+import { compareRecords } from '../core/records.ts'
+import type { Dht } from './dht.ts'
+import { type Introducer, putToAll } from './introducers.ts'
+
+export interface NetworkRecord {
+  value: Bytes
+  source: 'introducer' | 'dht'
+}
+
+export interface GetOptions {
+  signal?: AbortSignal
+  /**
+   * `first`: the first valid answer, and `onNewer` is told of any newer one that comes later. `best`: every source is
+   * heard first, for whoever is about to write.
+   */
+  wait?: 'first' | 'best'
+  onNewer?: (record: NetworkRecord) => void
+}
+
+/** A record network as names and publisher see it; tests pass one without sockets. */
+export interface RecordNetwork {
+  /** Undefined when those who answered have none. Errors: network_unreachable when nobody answered. */
+  get(key: Bytes, options?: GetOptions): Promise<NetworkRecord | undefined>
+  /** How many others stored it, introducers included. Errors: record_older. */
+  put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<number>
+}
+
+export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[], now: () => number): RecordNetwork {
+  return {
+    get: (key, options = {}) => race(key, options),
+    async put(key, value, signal) {
+      const [direct, stored] = await Promise.all([
+        putToAll([...introducers], key, value, signal),
+        dht.put(key, value, signal ? { signal } : {}),
+      ])
+      return direct + stored
+    },
+  }
+
+  async function race(key: Bytes, { signal, wait = 'first', onNewer }: GetOptions): Promise<NetworkRecord | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<NetworkRecord | undefined>()
+    let best: NetworkRecord | undefined
+    let firstError: unknown
+    let someAnswered = false
+    const ask = async (source: NetworkRecord['source'], question: Promise<Bytes | undefined>) => {
+      try {
+        const value = await question
+        someAnswered = true
+        if (value === undefined) return
+        if (best !== undefined && compareRecords(key, value, best.value, now()) <= 0) return
+        const isFirst = best === undefined
+        best = { value, source }
+        if (wait === 'first') {
+          if (isFirst) resolve(best)
+          else onNewer?.(best)
+        }
+      } catch (error) {
+        firstError ??= error
+      }
+    }
+    const questions = [
+      ...introducers.map((introducer) => ask('introducer', introducer.get(key, signal))),
+      ask(
+        'dht',
+        dht.get(key, signal ? { signal } : {}).then((found) => found?.value),
+      ),
+    ]
+    void Promise.all(questions).then(() => {
+      if (best !== undefined || someAnswered) resolve(best)
+      else if (isError(firstError)) reject(firstError)
+      else reject(new P2pnsError('network_unreachable', 'The network could not be asked', { cause: firstError }))
+    })
+    return promise
+  }
+}

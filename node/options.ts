@@ -1,0 +1,19 @@
+/** Every option of a node: unit, default, reason. */
+
+export interface NodeOptions {
+  /** The folder that keeps everything of this node. */
+  home: string
+  /** Multiaddrs with peer ids; those given once are remembered in the home. */
+  introducers?: string[]
+  /** Multiaddrs to listen on. Default: any port of every IPv4 address, the same again after a restart. */
+  listen?: string[]
+  /** Finding peers on the same link by mDNS. Default: true for a node that stays, false for a visitor. */
+  lan?: boolean
+  /**
+   * A visitor comes for one question and leaves: it stores nothing for others, listens on no address and is nobody's
+   * neighbour in the DHT. Default: false.
+   */
+  visitor?: boolean
+  /** Milliseconds since 1970; default: the system's clock. */
+  now?: () => number
+}

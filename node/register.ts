@@ -1,0 +1,147 @@
+/** Registering: a zone of one's own, a lease for its short name where witnesses are at hand, published. */
+import { randomBytes } from 'node:crypto'
+import { type Claimed, claimName, type PendingClaim } from './claims.ts'
+import type { Job, Registered, RegisterRequest } from './contract.ts'
+import { isRelease } from './core/claim.ts'
+import { equalBytes, toZ32 } from './core/encoding.ts'
+import { isError, P2pnsError } from './core/errors.ts'
+import { leaseDhtKey, parseNamed } from './core/lease.ts'
+import { type Name, parseName } from './core/name.ts'
+import { rrFromText } from './core/rdata.ts'
+import { type Realm, realmId } from './core/realm.ts'
+import type { Names } from './names.ts'
+import type { Introducer } from './net/introducers.ts'
+import type { RecordNetwork } from './net/record-network.ts'
+import type { OwnZone, OwnZones } from './own-zones.ts'
+import type { Table } from './store.ts'
+
+export interface RegisterParts {
+  own: OwnZones
+  names: Names
+  network: RecordNetwork
+  pending: Table<PendingClaim>
+  introducers: readonly Introducer[]
+  /** The realm that an introducer serves, pinned; undefined when it serves none of its own. */
+  realmOf: (introducer: Introducer, signal?: AbortSignal) => Promise<Realm | undefined>
+  now: () => number
+}
+
+/** `content`: the manifest that the name shall point to. */
+export async function register(
+  parts: RegisterParts,
+  request: RegisterRequest & { content?: string },
+  { signal, onProgress }: Job = {},
+): Promise<Registered> {
+  const name = parseName(request.name)
+  if (name.kind === 'pet') {
+    throw new P2pnsError(
+      'name_invalid',
+      `${name.apex} is a petname, which only this machine knows and nobody registers`,
+    )
+  }
+  // A draft: what fails on the way leaves the zone as it was.
+  const own = { ...(await openZone(parts, name, signal)) }
+  change(own, name, request)
+  const notes: string[] = []
+  let claimed: Granted | undefined
+  if (name.kind === 'short' && own.lease === undefined) {
+    onProgress?.({ phase: 'witnessing', done: 0, total: 0 })
+    claimed = await claim(parts, name.short, own, signal)
+    if (claimed === undefined) {
+      notes.push(
+        `No introducer could witness ${name.apex}, so nobody else can look it up by that name.`,
+        `It is published as ${own.keyName}, and this machine calls it ${name.short}.pet.p2p.`,
+      )
+    }
+    own.lease = claimed?.lease
+  }
+  onProgress?.({ phase: 'publishing', done: 0, total: 0 })
+  const stored = await parts.own.publish(own, signal)
+  await claimed?.settled?.()
+  const recovery = claimed?.recoverySeed && toZ32(claimed.recoverySeed)
+  if (recovery) notes.push(`Recovery key of ${name.apex}, shown only now; keep it offline: ${recovery}`)
+  if (stored === 0) notes.push('No other node was there to store it yet; a running node (p2pns up) keeps trying.')
+  const petname = name.kind === 'short' && own.lease === undefined
+  if (petname) await parts.names.setPetname(name.short, own.keyName)
+  return {
+    name: petname ? `${name.short}.pet.p2p` : name.text,
+    keyName: own.keyName,
+    seq: String(own.zone?.seq ?? 0n),
+    kind: petname ? 'petname' : name.kind === 'short' ? 'short' : 'key',
+    stored,
+    ...(own.lease ? { until: new Date(own.lease.claim.until * 1000).toISOString() } : {}),
+    ...(recovery ? { recovery } : {}),
+    notes,
+  }
+}
+
+async function openZone(parts: RegisterParts, name: Name, signal?: AbortSignal): Promise<OwnZone> {
+  if (name.kind === 'short') return parts.own.open(name.short, signal)
+  const own = name.kind === 'key' ? parts.own.byKey(name.key) : undefined
+  if (own === undefined) throw new P2pnsError('name_not_yours', `This home does not hold the key of ${name.apex}`)
+  return own
+}
+
+/** Every change is made on the zone in memory; nothing counts before it is published. */
+function change(own: OwnZone, name: Name, request: RegisterRequest & { content?: string }): void {
+  const added = (request.records ?? []).map((record) =>
+    rrFromText({ ...record, label: [record.label, ...name.labels].filter((part) => part !== undefined).join('.') }),
+  )
+  if (request.content !== undefined) {
+    const label = ['_dnslink', ...name.labels].join('.')
+    added.push(rrFromText({ label, type: 'TXT', data: `dnslink=/p2pns/${request.content}` }))
+  }
+  const replaced = new Set(added.map((rr) => `${rr.name}/${rr.type}`))
+  own.rrs = [...own.rrs.filter((rr) => !replaced.has(`${rr.name}/${rr.type}`)), ...added]
+  if (request.peers !== undefined) own.peers = request.peers.length > 0 ? request.peers : ['self']
+}
+
+/** What makes the name ours: a lease, and with a new one what is left to do about it. */
+type Granted = Pick<Claimed, 'lease'> & Partial<Claimed>
+
+/** A lease from the first introducer whose realm grants it; undefined when there is none to ask. */
+async function claim(
+  parts: RegisterParts,
+  short: string,
+  own: OwnZone,
+  signal?: AbortSignal,
+): Promise<Granted | undefined> {
+  let unreachable: unknown
+  for (const introducer of parts.introducers) {
+    try {
+      const realm = await parts.realmOf(introducer, signal)
+      if (realm === undefined) continue
+      const held = await heldLease(parts, realm, short, own, signal)
+      if (held !== undefined) return { lease: held }
+      return await claimName({
+        short,
+        owner: own.pair,
+        realm,
+        witnesses: [introducer],
+        pending: parts.pending,
+        now: parts.now,
+        random: randomBytes,
+        ...(signal ? { signal } : {}),
+      })
+    } catch (error) {
+      if (isError(error, 'name_taken')) {
+        throw new P2pnsError('name_taken', `${short}.p2p belongs to somebody else`, { cause: error })
+      }
+      if (!isError(error, 'network_unreachable', 'timed_out', 'peer_unreachable')) throw error
+      unreachable = error
+    }
+  }
+  if (unreachable instanceof Error) throw unreachable
+  return undefined
+}
+
+/** The lease that the network holds of the name: ours from before this machine's time, or a reason to ask nobody. */
+async function heldLease(parts: RegisterParts, realm: Realm, short: string, own: OwnZone, signal?: AbortSignal) {
+  const key = leaseDhtKey(realmId(realm), short)
+  const found = await parts.network.get(key, { wait: 'best', ...(signal ? { signal } : {}) })
+  if (found === undefined) return undefined
+  const { lease } = parseNamed(found.value)
+  if (isRelease(lease.claim)) return undefined
+  if (equalBytes(lease.claim.owner, own.pair.publicKey)) return lease
+  throw new P2pnsError('name_taken', `${short}.p2p belongs to somebody else`)
+}
