@@ -89,7 +89,7 @@ async function run(
   try {
     line({ result: (await CALLS[method](node, args as never, { signal, onProgress })) ?? null })
   } catch (error) {
-    const { code, what } = isError(error) ? error : { code: 'internal', what: String((error as Error).message) }
+    const { code, what } = isError(error) ? error : { code: 'internal', what: (error as Error).message }
     line({ error: { code, what } })
   } finally {
     out.end()
@@ -159,7 +159,7 @@ async function ask<T>(socketPath: string, method: Method, args: object, { signal
 }
 
 function received({ code, what }: { code: string; what: string }): P2pnsError {
-  return new P2pnsError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', String(what))
+  return new P2pnsError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', what)
 }
 
 function lost(signal: AbortSignal | undefined, cause?: unknown): P2pnsError {

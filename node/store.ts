@@ -30,7 +30,7 @@ export async function openStore(home: string): Promise<Store> {
   await fs.mkdir(home, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
     throw storageError(cause, `The home ${home} cannot be made`)
   })
-  const db = new Level<string, string>(location)
+  const db = new Level(location)
   try {
     await db.open()
   } catch (cause) {
@@ -51,7 +51,7 @@ export async function openStore(home: string): Promise<Store> {
         }
       }
       return {
-        get: (key) => guarded(level.get(key) as Promise<T | undefined>),
+        get: (key) => guarded(level.get(key)),
         put: (key, value) => guarded(level.put(key, value, DURABLE)),
         delete: (key) => guarded(level.del(key, DURABLE)),
         entries: () => level.iterator(),

@@ -15,14 +15,16 @@ export function toZ32(bytes: Bytes): string {
  * (32 bytes leave 4 spare bits: 16 strings would decode to the same key).
  */
 export function fromZ32(text: string): Bytes {
-  const lower = text.toLowerCase()
+  // Only ASCII: U+212A, the Kelvin sign, would become a "k".
+  const lower = /^[0-9a-zA-Z]*$/.test(text) ? text.toLowerCase() : ''
   let bytes: Bytes
   try {
     bytes = base32z.baseDecode(lower)
   } catch (cause) {
     throw new P2pnsError('malformed', `"${text.slice(0, 60)}" is not z-base-32`, { cause })
   }
-  if (toZ32(bytes) !== lower) throw new P2pnsError('malformed', `"${text.slice(0, 60)}" is not canonical z-base-32`)
+  if (toZ32(bytes) !== lower || lower.length !== text.length)
+    throw new P2pnsError('malformed', `"${text.slice(0, 60)}" is not canonical z-base-32`)
   return bytes
 }
 
@@ -30,8 +32,11 @@ export function toHex(bytes: Bytes): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
+/** Of text that this program wrote: Buffer would cut short what is not hex, so that is an error of ours. */
 export function fromHex(text: string): Bytes {
-  return Buffer.from(text, 'hex')
+  const bytes = Buffer.from(text, 'hex')
+  if (bytes.length * 2 !== text.length) throw new RangeError('not hex')
+  return bytes
 }
 
 export function equalBytes(a: Bytes, b: Bytes): boolean {

@@ -16,8 +16,8 @@ export type Name = { labels: string[]; apex: string; text: string } & (
 export const SUFFIX = 'p2p'
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
-/** Below an apex a label may also start with an underscore (RFC 8552), or be a lone wildcard-free service name. */
-const SUBLABEL = /^_?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+/** Below an apex a label may also start with an underscore (RFC 8552). */
+const SUBLABEL = /^(?=.{1,63}$)_?[a-z0-9]([a-z0-9-]*[a-z0-9])?$/
 const RESERVED = new Set(['pet', 'key', 'local', 'localhost', 'wpad', 'isatap'])
 const KEY_LABEL = /^[ybndrfg8ejkmcpqxot1uwisza345h769]{52}$/
 
@@ -44,6 +44,8 @@ export function isOurs(text: string): boolean {
 /** Reads any of the three kinds; a final dot and a final `.alt` are accepted. */
 export function parseName(text: string): Name {
   if (text.length > 260) throw invalid(text, 'it is longer than 253 characters')
+  // Some letters outside ASCII become ASCII ones in lower case (U+212A, the Kelvin sign): refused before that.
+  if (!/^[\x21-\x7e]*$/.test(text)) throw invalid(text, 'it has characters other than a-z, 0-9, hyphen and dot')
   const plain = text
     .toLowerCase()
     .replace(/\.$/, '')

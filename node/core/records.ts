@@ -3,7 +3,7 @@
  * A storing node, a reader and an introducer all judge by this one table, and none believes another.
  */
 
-import { isRelease } from './claim.ts'
+import { claimId, isRelease } from './claim.ts'
 import { type Bytes, compareBytes, equalBytes, utf8 } from './encoding.ts'
 import { P2pnsError } from './errors.ts'
 import { compareLeases, leaseDhtKey, MAX_NAMED_BYTES, parseNamed, verifyLease } from './lease.ts'
@@ -44,9 +44,13 @@ export const RECORD_KINDS: Record<'p2pns-z' | 'p2pns-n' | 'p2pns-m', RecordKind>
     },
     compare(a, b, now) {
       const [left, right] = [parseNamed(a), parseNamed(b)]
-      const order = compareLeases(left.lease, right.lease, now)
-      if (order !== 0 || isRelease(left.lease.claim)) return order
-      return newerZone(parseZone(left.zoneBytes, {}), parseZone(right.zoneBytes, {}))
+      // One claim with other receipts is the same lease: then the zone counts first, or whoever collects more receipts
+      // could bring back an old zone with them.
+      if (equalBytes(claimId(left.lease.claim), claimId(right.lease.claim)) && !isRelease(left.lease.claim)) {
+        const order = newerZone(parseZone(left.zoneBytes, {}), parseZone(right.zoneBytes, {}))
+        if (order !== 0) return order
+      }
+      return compareLeases(left.lease, right.lease, now)
     },
   },
   'p2pns-m': {

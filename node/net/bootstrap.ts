@@ -67,7 +67,7 @@ async function remembered(libp2p: Libp2p): Promise<Multiaddr[][]> {
   })
   return peers.map((peer) =>
     peer.addresses.map(({ multiaddr: address }) =>
-      address.toString().includes('/p2p/') ? address : address.encapsulate(`/p2p/${peer.id}`),
+      address.toString().includes('/p2p/') ? address : address.encapsulate(`/p2p/${peer.id.toString()}`),
     ),
   )
 }

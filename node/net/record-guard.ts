@@ -4,13 +4,13 @@
  * removes expired records only when somebody reads them, and bounds neither their number nor keys without a validator.
  */
 import { Libp2pRecord } from '@libp2p/record'
-import { Mutex } from 'async-mutex'
 import { BaseDatastore } from 'datastore-core'
 import { type Datastore, Key, type KeyQuery, type Pair, type Query } from 'interface-datastore'
 import { base32 } from 'multiformats/bases/base32'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import { checkRecord, compareRecords } from '../core/records.ts'
+import { keyedLocks } from './locks.ts'
 
 const RECORDS = '/dht/record'
 /** kad-dht serves a record for 48 h after it was received (its MAX_RECORD_AGE). */
@@ -26,7 +26,8 @@ export function recordKey(key: Bytes): Key {
 export class RecordGuard extends BaseDatastore {
   readonly #inner: Datastore
   readonly #now: () => number
-  readonly #locks = new Map<string, { mutex: Mutex; users: number }>()
+  /** One writer per key: reading what is held and replacing it is one step. */
+  readonly #exclusive = keyedLocks()
   #count = 0
 
   constructor(inner: Datastore, now: () => number) {
@@ -42,7 +43,7 @@ export class RecordGuard extends BaseDatastore {
 
   override async put(key: Key, value: Bytes): Promise<Key> {
     if (!isRecord(key)) return this.#inner.put(key, value)
-    return this.#exclusive(key, async () => {
+    return this.#exclusive(key.toString(), async () => {
       const incoming = Libp2pRecord.deserialize(value)
       if (recordKey(incoming.key).toString() !== key.toString()) {
         throw new P2pnsError('key_mismatch', 'A record was stored under a key that is not its own')
@@ -135,19 +136,6 @@ export class RecordGuard extends BaseDatastore {
 
   #expired(record: Libp2pRecord): boolean {
     return this.#now() - record.timeReceived.getTime() > MAX_AGE_MS
-  }
-
-  /** One writer per key: reading what is held and replacing it is one step. */
-  async #exclusive<T>(key: Key, work: () => Promise<T>): Promise<T> {
-    const id = key.toString()
-    const lock = this.#locks.get(id) ?? { mutex: new Mutex(), users: 0 }
-    this.#locks.set(id, lock)
-    lock.users++
-    try {
-      return await lock.mutex.runExclusive(work)
-    } finally {
-      if (--lock.users === 0) this.#locks.delete(id)
-    }
   }
 }
 

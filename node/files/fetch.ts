@@ -1,0 +1,160 @@
+/**
+ * From a content identifier and links to a file that is right:
+ *
+ *     manifest -> entry list, if set apart -> TARGET.part and its map -> what an earlier try left -> the rest -> TARGET
+ */
+import type { Progress } from '../contract.ts'
+import type { Bytes } from '../core/encoding.ts'
+import { P2pnsError } from '../core/errors.ts'
+import { hashOfCid, parseManifest, type SignedManifest, totals, withList } from '../core/manifest.ts'
+import { Download, ManifestTask } from './download.ts'
+import { Layout, type Run } from './layout.ts'
+import { mapKey } from './map.ts'
+import type { Link } from './peer-link.ts'
+import { type Selection, select } from './select.ts'
+import { hashContent, type Share, type SharedFile, sameContent } from './share.ts'
+import { DiskSink, MemorySink } from './sink.ts'
+import { Swarm } from './swarm.ts'
+import { exists, finishTarget, prepareTarget, resolveTarget, type Target } from './target.ts'
+
+export interface FetchOptions {
+  id: string
+  /** When it is known already; else the first peers are asked. */
+  manifest?: SignedManifest
+  /** May go on yielding while the fetch runs; it fails when no link is left and none will come. */
+  links: AsyncIterable<Link>
+  /** The file or folder to make. */
+  out: string
+  /** One file or folder inside the content; default: all of it. */
+  entry?: string
+  /** Replaces `out` if it is something else. */
+  force?: boolean
+  signal: AbortSignal
+  onProgress?: (progress: Progress) => void
+  /** Milliseconds without a byte from a peer that owes some, after which it is dropped. */
+  stall?: number
+}
+
+export interface FetchResult {
+  /** Absolute. */
+  path: string
+  bytes: number
+  /** Bytes of those that were here before. */
+  resumed: number
+  seconds: number
+  peers: { peer: string; path: string; bytes: number }[]
+  manifest: SignedManifest
+  /** To serve it on without hashing it again; undefined when only an entry was fetched. */
+  share: Share | undefined
+}
+
+const STALL = 20_000
+
+/**
+ * Throws `cid_invalid`, `entry_not_found`, `target_exists`, `path_unsafe`, `content_not_found`, `disk_full`,
+ * `disk_error`, `interrupted`, or why the last peer was lost. What was verified stays for the next try.
+ */
+export async function fetchContent(options: FetchOptions): Promise<FetchResult> {
+  const { id, links, onProgress } = options
+  const started = performance.now()
+  const content = hashOfCid(id)
+  const target = await resolveTarget(options.out)
+  const swarm = new Swarm(content, links, options.stall ?? STALL)
+  try {
+    onProgress?.({ phase: 'connecting', done: 0, total: 0 })
+    const manifest = await wholeManifest(options, swarm)
+    const selection = select(manifest, options.entry ?? '')
+    const { bytes } = totals(selection.entries)
+    const here = await alreadyThere(target, selection, options)
+    const { files, resumed } = here ?? (await download(target, selection, content, swarm, options))
+    const share = { manifest, path: target.final, files, bytes, skipped: [] }
+    return {
+      path: target.final,
+      bytes,
+      resumed,
+      seconds: (performance.now() - started) / 1000,
+      peers: swarm.shares,
+      manifest,
+      share: selection.entry === '' ? share : undefined,
+    }
+  } finally {
+    swarm.close()
+  }
+}
+
+async function wholeManifest({ id, manifest: given, signal }: FetchOptions, swarm: Swarm): Promise<SignedManifest> {
+  const manifest = given ?? (await swarm.run(new ManifestTask((stored) => parseManifest(stored, { id })), signal))
+  if (manifest.entries || !manifest.list) return manifest
+  const layout = Layout.of(manifest)
+  const sink = new MemorySink(manifest.list.size)
+  await swarm.run(new Download({ layout, wanted: layout.runs, sink, onChunk: () => undefined }), signal)
+  return withList(manifest, sink.bytes)
+}
+
+interface Fetched {
+  files: Map<string, SharedFile>
+  resumed: number
+}
+
+/** Throws `target_exists` when something else has the name, and may not be replaced. */
+async function alreadyThere(
+  { final }: Target,
+  { entries }: Selection,
+  { force, signal, onProgress }: FetchOptions,
+): Promise<Fetched | undefined> {
+  if (!(await exists(final))) return undefined
+  const present = await hashContent(final, { signal, onProgress })
+  if (sameContent(entries, present.entries)) return { files: present.files, resumed: totals(entries).bytes }
+  if (!force) throw new P2pnsError('target_exists', `${final} exists and is something else`)
+  return undefined
+}
+
+async function download(
+  target: Target,
+  { entries, layout, entry }: Selection,
+  content: Bytes,
+  swarm: Swarm,
+  { signal, onProgress }: FetchOptions,
+): Promise<Fetched> {
+  const total = layout.bytes
+  const again = await prepareTarget(target, mapKey(content, entry), entries)
+  const sink = new DiskSink({ base: target.part, map: target.map, parts: layout.parts })
+  let done = 0
+  try {
+    const wanted = again
+      ? await missing(layout, sink, signal, (bytes) => onProgress?.({ phase: 'hashing', done: (done += bytes), total }))
+      : layout.runs
+    const resumed = done
+    const report = (bytes: number): void => {
+      done += bytes
+      onProgress?.({ phase: 'fetching', done, total, peers: swarm.size })
+    }
+    report(0)
+    await swarm.run(new Download({ layout, wanted, sink, onChunk: (_, bytes) => report(bytes) }), signal)
+    await sink.close()
+    onProgress?.({ phase: 'finishing', done, total })
+    return { files: await finishTarget(target, layout, entries), resumed }
+  } finally {
+    await sink.close()
+  }
+}
+
+/** The chunks that an earlier try did not leave. */
+async function missing(
+  layout: Layout,
+  sink: DiskSink,
+  signal: AbortSignal,
+  onFound: (bytes: number) => void,
+): Promise<Run[]> {
+  const wanted: Run[] = []
+  for (const run of layout.runs) {
+    for await (const { chunk, ok } of sink.check(run)) {
+      if (signal.aborted) throw new P2pnsError('interrupted', 'the fetch was stopped')
+      const last = wanted.at(-1)
+      if (ok) onFound(layout.lengthOf(chunk))
+      else if (last && last.first + last.count === chunk) last.count++
+      else wanted.push({ first: chunk, count: 1 })
+    }
+  }
+  return wanted
+}

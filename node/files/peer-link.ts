@@ -1,0 +1,163 @@
+/** One link, seen from the side that fetches: its hello, its frames, and whether the peer is still alive. */
+import type { Duplex } from 'node:stream'
+import { type Bytes, equalBytes } from '../core/encoding.ts'
+import { P2pnsError } from '../core/errors.ts'
+import { encodeFrame, type Frame, FrameDecoder } from '../core/frames.ts'
+
+/** A way to a peer. `peer`: its id. `path`: how it is reached, as `peers --json` says it. */
+export interface Link {
+  peer: string
+  path: string
+  stream: Duplex
+}
+
+export interface PeerEvents {
+  /** The peer has the content, and `has` is known. */
+  ready(peer: PeerLink): void
+  frame(peer: PeerLink, frame: Frame): void
+  /** As FrameHandler.open. */
+  open(peer: PeerLink, chunk: number, length: number): Bytes | undefined
+  /** Called once. `unfinished`: the place of a chunk that did not come to its end. */
+  closed(peer: PeerLink, why: P2pnsError, unfinished: Bytes | undefined): void
+}
+
+export class PeerLink {
+  readonly peer: string
+  readonly path: string
+  /** Of chunks that were verified. */
+  bytes = 0
+  /** True while the peer owes an answer: then `stall` milliseconds without a byte end the link. */
+  expecting = true
+  /** Chunks that were cancelled and may come all the same. */
+  readonly late = new Set<number>()
+
+  readonly #stream: Duplex
+  readonly #content: Bytes
+  readonly #events: PeerEvents
+  readonly #timer: NodeJS.Timeout
+  #state: 'new' | 'greeted' | 'ready' | 'closed' = 'new'
+  /** Empty: everything. */
+  #bits: Bytes = new Uint8Array(0)
+  #place: Bytes | undefined
+
+  constructor({ peer, path, stream }: Link, content: Bytes, stall: number, events: PeerEvents) {
+    this.peer = peer
+    this.path = path
+    this.#stream = stream
+    this.#content = content
+    this.#events = events
+    this.#timer = setTimeout(() => this.#stalled(stall), stall)
+    const decoder = new FrameDecoder({
+      open: (chunk, length) => (this.#place = events.open(this, chunk, length)),
+      frame: (frame) => this.#frame(frame),
+    })
+    stream.on('data', (bytes: Buffer) => {
+      if (this.#state === 'closed') return
+      this.#timer.refresh()
+      try {
+        decoder.push(bytes)
+      } catch (cause) {
+        this.drop(
+          cause instanceof P2pnsError ? cause : new P2pnsError('internal', 'a frame was not handled', { cause }),
+        )
+      }
+    })
+    stream.on('error', () => this.drop(new P2pnsError('peer_unreachable', `the link to ${peer} broke`)))
+    stream.on('close', () => this.drop(new P2pnsError('peer_unreachable', `${peer} closed the link`)))
+    stream.on('end', () => {
+      const cut = decoder.atBoundary ? 'closed the link' : 'cut a frame off'
+      this.drop(new P2pnsError(decoder.atBoundary ? 'peer_unreachable' : 'frame_invalid', `${peer} ${cut}`))
+    })
+    this.send({ type: 'hello', content })
+  }
+
+  get ready(): boolean {
+    return this.#state === 'ready'
+  }
+
+  has(chunk: number): boolean {
+    if (this.#bits.length === 0) return true
+    return ((this.#bits[chunk >> 3] ?? 0) & (0x80 >> (chunk & 7))) !== 0
+  }
+
+  send(frame: Frame): void {
+    if (this.#state !== 'closed') this.#stream.write(encodeFrame(frame))
+  }
+
+  cancel(chunk: number): void {
+    this.late.add(chunk)
+    this.send({ type: 'cancel', first: chunk, count: 1 })
+  }
+
+  /** Ends the link because of `why`. */
+  drop(why: P2pnsError): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    clearTimeout(this.#timer)
+    this.#stream.destroy()
+    this.#events.closed(this, why, this.#place)
+  }
+
+  /** Ends the link in good order. */
+  finish(): void {
+    if (this.#state === 'closed') return
+    this.send({ type: 'bye', reason: 'done' })
+    this.#state = 'closed'
+    clearTimeout(this.#timer)
+    this.#stream.end()
+    this.#stream.resume()
+    setTimeout(() => this.#stream.destroy(), 1000).unref()
+  }
+
+  #stalled(stall: number): void {
+    if (this.expecting) this.drop(new P2pnsError('timed_out', `${this.peer} sent nothing for ${stall / 1000} s`))
+    else this.#timer.refresh()
+  }
+
+  #frame(frame: Frame): void {
+    if (frame.type === 'bye') return this.drop(goodbye(this.peer, frame.reason))
+    if (this.#state === 'new') {
+      if (frame.type !== 'hello' || !equalBytes(frame.content, this.#content)) {
+        throw new P2pnsError('frame_invalid', `${this.peer} did not greet for this content`)
+      }
+      this.#state = 'greeted'
+      return
+    }
+    switch (frame.type) {
+      case 'bitfield':
+        if (this.#state === 'ready') throw new P2pnsError('frame_invalid', `${this.peer} sent a second bitfield`)
+        this.#bits = frame.bits
+        this.#state = 'ready'
+        this.expecting = false
+        return this.#events.ready(this)
+      case 'have':
+        this.#gain(frame.first, frame.count)
+        break
+      case 'chunk':
+        this.#place = undefined
+        this.late.delete(frame.chunk)
+        break
+    }
+    if (this.#state !== 'closed') this.#events.frame(this, frame)
+  }
+
+  #gain(first: number, count: number): void {
+    for (let chunk = first; chunk < first + count && this.#bits.length > 0; chunk++) {
+      if (chunk >> 3 >= this.#bits.length) throw new P2pnsError('frame_invalid', `${this.peer} has a chunk too many`)
+      this.#bits[chunk >> 3] = (this.#bits[chunk >> 3] as number) | (0x80 >> (chunk & 7))
+    }
+  }
+}
+
+function goodbye(peer: string, reason: string): P2pnsError {
+  switch (reason) {
+    case 'content_not_found':
+      return new P2pnsError('content_not_found', `${peer} does not have it`)
+    case 'file_changed':
+      return new P2pnsError('file_changed', `a file changed on ${peer} after it was shared`)
+    case 'frame_invalid':
+      return new P2pnsError('frame_invalid', `${peer} did not understand us`)
+    default:
+      return new P2pnsError('peer_unreachable', `${peer} ended the link (${reason})`)
+  }
+}
