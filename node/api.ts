@@ -26,8 +26,8 @@ const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<
     node.resolve(name, type, { ...(policy ? { policy } : {}), ...(signal ? { signal } : {}) }),
   share: (node, { path: target, as }: { path: string; as?: string }, job) =>
     node.share(target, { ...job, ...(as ? { as } : {}) }),
-  fetch: (node, { target, out, force }: { target: string; out?: string; force?: boolean }, job) =>
-    node.fetch(target, { ...job, ...(out ? { out } : {}), ...(force ? { force } : {}) }),
+  fetch: (node, { target, out, force }: { target: string; out: string; force?: boolean }, job) =>
+    node.fetch(target, { ...job, out, ...(force ? { force } : {}) }),
   status: (node) => node.status(),
   peers: (node) => node.peers(),
   keys: (node) => node.keys(),
@@ -118,7 +118,7 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
     resolve: (name, type, options = {}) =>
       call('resolve', { name, type, policy: options.policy }, options.signal ? { signal: options.signal } : {}),
     share: (target, options = {}) => call('share', { path: target, as: options.as }, options),
-    fetch: (target, options = {}) => call('fetch', { target, out: options.out, force: options.force }, options),
+    fetch: (target, options) => call('fetch', { target, out: options.out, force: options.force }, options),
     status: () => call('status', {}),
     peers: () => call('peers', {}),
     keys: () => call('keys', {}),

@@ -81,6 +81,8 @@ export interface Shared {
   name?: string
   bytes: number
   files: number
+  /** Paths inside the folder that were left out: neither file nor folder. */
+  skipped: string[]
   link: string
 }
 
@@ -149,8 +151,8 @@ export interface P2pnsNode {
   resolve(name: string, type?: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<Resolved>
   /** Hashes in place and seeds while the node runs; with `as`, the name points to it afterwards. */
   share(path: string, options?: Job & { as?: string }): Promise<Shared>
-  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: file or folder to make (absolute for the local API). */
-  fetch(target: string, options?: Job & { out?: string; force?: boolean }): Promise<Fetched>
+  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: the file or folder to make, absolute. */
+  fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched>
   status(): Promise<Status>
   peers(): Promise<PeerStatus[]>
   keys(): Promise<KeyInfo[]>

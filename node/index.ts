@@ -128,7 +128,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       const { name } = await register(registerParts, { name: as, content: shared.cid }, job)
       return { ...shared, name, link: content.link(shared.cid, name) }
     },
-    fetch: (target, fetchOptions = {}) => content.fetch(target, fetchOptions),
+    fetch: (target, fetchOptions) => content.fetch(target, fetchOptions),
     status: async (): Promise<Status> => ({
       peerId: host.libp2p.peerId.toString(),
       version: VERSION,

@@ -29,18 +29,22 @@ const OFFER_TIMEOUT_MS = 10_000
 
 export class Paths {
   readonly #libp2p: Libp2p
-  readonly #server: LinkServer<string>
+  #server: LinkServer<string> | undefined
 
-  private constructor(libp2p: Libp2p, server: LinkServer<string>) {
+  constructor(libp2p: Libp2p) {
     this.#libp2p = libp2p
-    this.#server = server
   }
 
-  /** `onLink` gets every link that another peer opened to this one. Errors: port_in_use. */
-  static async open(
-    libp2p: Libp2p,
-    options: { port: number; now: () => number; random: (bytes: number) => Bytes; onLink: (link: Link) => void },
-  ): Promise<Paths> {
+  /**
+   * Opens the link port (0: any) and offers it to peers that ask; resolves to the port. `onLink` gets every link that
+   * another peer opened. Errors: port_in_use.
+   */
+  async listen(options: {
+    port: number
+    now: () => number
+    random: (bytes: number) => Bytes
+    onLink: (link: Link) => void
+  }): Promise<number> {
     const server = await createLinkServer<string>({
       host: '0.0.0.0',
       port: options.port,
@@ -48,16 +52,10 @@ export class Paths {
       random: options.random,
       onLink: (socket, peer) => options.onLink({ peer, path: pathTo(socket.remoteAddress), stream: socket }),
     })
-    const paths = new Paths(libp2p, server)
-    await libp2p.handle(PROTOCOL, (stream, connection) => paths.#offer(stream, connection), {
-      maxInboundStreams: 8,
-      runOnLimitedConnection: true,
-    })
-    return paths
-  }
-
-  get port(): number {
-    return this.#server.port
+    this.#server = server
+    const offer = (stream: Stream, connection: Connection) => sendOffer(server, stream, connection)
+    await this.#libp2p.handle(PROTOCOL, offer, { maxInboundStreams: 8, runOnLimitedConnection: true })
+    return server.port
   }
 
   /** Errors: peer_unreachable, timed_out, ticket_invalid, interrupted. */
@@ -83,19 +81,20 @@ export class Paths {
   }
 
   async stop(): Promise<void> {
-    await this.#server.stop()
+    await this.#server?.stop()
   }
+}
 
-  async #offer(stream: Stream, connection: Connection): Promise<void> {
-    const ticket = this.#server.issue(connection.remotePeer.toString())
-    const hosts = [...new Set([localHostOf(connection), ...interfaceHosts()])].filter((host) => host !== undefined)
-    const offer = [1, ticket.id, ticket.secret, hosts.slice(0, MAX_CANDIDATES).map((host) => [host, this.#server.port])]
-    try {
-      await lpStream(stream).write(toCbor(offer), { signal: AbortSignal.timeout(OFFER_TIMEOUT_MS) })
-      await stream.close({ signal: AbortSignal.timeout(OFFER_TIMEOUT_MS) })
-    } catch (error) {
-      stream.abort(error as Error)
-    }
+async function sendOffer(server: LinkServer<string>, stream: Stream, connection: Connection): Promise<void> {
+  const ticket = server.issue(connection.remotePeer.toString())
+  const hosts = [...new Set([localHostOf(connection), ...interfaceHosts()])].filter((host) => host !== undefined)
+  const offer = [1, ticket.id, ticket.secret, hosts.slice(0, MAX_CANDIDATES).map((host) => [host, server.port])]
+  const signal = AbortSignal.timeout(OFFER_TIMEOUT_MS)
+  try {
+    await lpStream(stream).write(toCbor(offer), { signal })
+    await stream.close({ signal })
+  } catch (error) {
+    stream.abort(error as Error)
   }
 }
 

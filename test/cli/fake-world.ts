@@ -48,7 +48,7 @@ export function fakeNode(calls: unknown[][], overrides: Partial<P2pnsNode> = {})
     },
     async share(path, options) {
       note('share', path, { as: options?.as })
-      return { cid: CID, name: options?.as, bytes: 20_000_000, files: 3, link: `p2pns:${CID}` }
+      return { cid: CID, name: options?.as, bytes: 20_000_000, files: 3, skipped: [], link: `p2pns:${CID}` }
     },
     async fetch(target, options) {
       note('fetch', target, { out: options?.out, force: options?.force })

@@ -1,0 +1,67 @@
+import { type Command, Option } from 'commander'
+import type { Status } from '../../node/contract.ts'
+import { P2pnsError } from '../../node/core/errors.ts'
+import { block, formatIntroducers } from '../format.ts'
+import { addExamples, addIntroducerOption, collect, formatHostPort, type HostPort, hostPort } from '../options.ts'
+import type { OpenSession } from '../session.ts'
+import { hostNode } from '../with-node.ts'
+
+interface Options {
+  introducer?: string[]
+  listen?: string[]
+  dns: HostPort | false
+  upstream?: HostPort
+}
+
+/** Not 53, which only root may have, and not 5353, which is mDNS. */
+const DNS: HostPort = { host: '127.0.0.1', port: 5354 }
+
+export function defineUp(program: Command, open: OpenSession): void {
+  const command = program
+    .command('up')
+    .summary('run a node with its DNS resolver')
+    .description('Run a node with its DNS resolver, until Ctrl-C. Other commands of the same home use it.')
+    .option('--listen <addr>', 'multiaddr to listen on; repeatable (default: any address; a port that stays)', collect)
+    .addOption(
+      new Option('--dns <host:port>', 'where the DNS resolver answers; port 0 means any')
+        .argParser(hostPort)
+        .default(DNS, formatHostPort(DNS)),
+    )
+    .option('--no-dns', 'run without the DNS resolver')
+    .option('--upstream <host:port>', 'DNS server that is asked for every name outside .p2p', hostPort)
+    .action(async (options: Options, command: Command) => {
+      const session = open(command)
+      const running = await session.engine.connectNode(session.home)
+      if (running) {
+        await running.stop()
+        throw new P2pnsError('node_running', `A node already runs in ${session.home}`)
+      }
+      const { introducer: introducers, listen } = options
+      const upstream = options.upstream && formatHostPort(options.upstream)
+      const dns = options.dns ? { ...options.dns, upstream } : undefined
+      await hostNode(session, { introducers, listen, dns }, async (node) => {
+        const status = await node.status()
+        session.output.data(ready(status), readyLines(status))
+        session.output.note('Ctrl-C stops it.')
+      })
+    })
+  addIntroducerOption(command)
+  addExamples(command, [
+    ['p2pns up --introducer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW...', 'the first time; later `p2pns up` is enough'],
+    ['p2pns up --dns 127.0.0.1:0 --upstream 9.9.9.9:53', 'answer .p2p, forward everything else'],
+  ])
+}
+
+function ready({ peerId, home, addresses, dns, introducers }: Status): object {
+  return { event: 'ready', peerId, home, addresses, dns, introducers }
+}
+
+function readyLines(status: Status): string[] {
+  return block({
+    'peer id': status.peerId,
+    home: status.home,
+    addresses: status.addresses,
+    dns: status.dns ?? 'off',
+    introducers: formatIntroducers(status),
+  })
+}

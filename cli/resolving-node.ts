@@ -1,0 +1,21 @@
+/** A node that answers DNS as well: what changes its names empties the resolver's cache, and its status names the port. */
+import type { P2pnsNode } from '../node/contract.ts'
+import type { Resolver } from '../resolver/index.ts'
+import { formatHostPort } from './options.ts'
+
+export function resolvingNode(node: P2pnsNode, resolver: Resolver): P2pnsNode {
+  async function change<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } finally {
+      resolver.clear()
+    }
+  }
+  return {
+    ...node,
+    register: (request, job) => change(node.register(request, job)),
+    share: (path, options) => change(node.share(path, options)),
+    clearCache: () => change(node.clearCache()),
+    status: async () => ({ ...(await node.status()), dns: formatHostPort(resolver) }),
+  }
+}

@@ -1,0 +1,82 @@
+/** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
+import type { Job, P2pnsNode } from '../node/contract.ts'
+import type { ZoneLookup } from '../resolver/index.ts'
+import { untilAborted } from './interrupt.ts'
+import type { HostPort } from './options.ts'
+import { openProgress } from './progress.ts'
+import { resolvingNode } from './resolving-node.ts'
+import type { Session } from './session.ts'
+
+/** A job that a person waits for: it can be interrupted, and its progress is shown. */
+export type ShownJob = Required<Job>
+
+/**
+ * Does `work` on the running node of the home, or on a node started for it and stopped after. `tell` prints the result
+ * as soon as it is there, before a temporary node has stopped.
+ */
+export async function withNode<T>(
+  session: Session,
+  introducers: string[] | undefined,
+  work: (node: P2pnsNode, job: ShownJob) => Promise<T>,
+  tell: (result: T) => void,
+): Promise<void> {
+  const running = await session.engine.connectNode(session.home)
+  if (running && introducers) session.output.note('note: the node that runs in this home has its own introducers')
+  const node = running ?? (await showJob(session, (job) => startNode(session, introducers, job)))
+  try {
+    tell(await showJob(session, (job) => work(node, job)))
+  } finally {
+    await node.stop()
+  }
+}
+
+async function startNode(
+  { engine, home }: Session,
+  introducers: string[] | undefined,
+  job: ShownJob,
+): Promise<P2pnsNode> {
+  job.onProgress({ phase: 'starting', done: 0, total: 0 })
+  return engine.createNode({ home, introducers, visitor: true })
+}
+
+/** What a node that stays is made of; without `dns` it answers no DNS queries. */
+export interface Hosting {
+  introducers?: string[]
+  /** Multiaddrs. */
+  listen?: string[]
+  /** `upstream` is `IP:port`. */
+  dns?: HostPort & { upstream?: string }
+}
+
+/** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
+export async function hostNode(
+  { engine, home, signal, now }: Session,
+  { dns, ...options }: Hosting,
+  started: (node: P2pnsNode) => Promise<void>,
+): Promise<void> {
+  await using parts = new AsyncDisposableStack()
+  const node = await engine.createNode({ ...options, home })
+  parts.defer(() => node.stop())
+  let served: P2pnsNode = node
+  if (dns) {
+    const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
+    const resolver = await engine.createResolver({ ...dns, lookup, now })
+    parts.defer(() => resolver.stop())
+    served = resolvingNode(node, resolver)
+  }
+  const api = await engine.serveApi(served, home)
+  parts.defer(() => api.stop())
+  await started(served)
+  await untilAborted(signal)
+}
+
+/** Does `work` with its progress on the terminal. */
+export async function showJob<T>(session: Session, work: (job: ShownJob) => Promise<T>): Promise<T> {
+  session.signal.throwIfAborted()
+  const display = await openProgress(session.output.progressStream, session.now)
+  try {
+    return await work({ signal: session.signal, onProgress: (progress) => display.update(progress) })
+  } finally {
+    display.stop()
+  }
+}

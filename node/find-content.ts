@@ -1,0 +1,62 @@
+/** What a person points at becomes a manifest id, the entry wanted of it, and peers that may have it. */
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { P2pnsError } from './core/errors.ts'
+import { hashOfCid } from './core/manifest.ts'
+import { parseName } from './core/name.ts'
+import { TYPE, txtStrings } from './core/rdata.ts'
+import { lookupInZone, type Zone } from './core/zone.ts'
+import type { Names } from './names.ts'
+
+export interface ContentRef {
+  id: string
+  /** Path inside the content, '' for all of it. */
+  entry: string
+  /** Multiaddrs with peer ids. */
+  peers: Multiaddr[]
+}
+
+/** The manifest id that CIDs of ours have; a name cannot look like it, since it ends in the suffix. */
+const CID = /^b[a-z2-7]{58}$/
+
+export function isCid(text: string): boolean {
+  return CID.test(text)
+}
+
+/** `target`: `CID[/PATH]`, `NAME[/PATH]`, or a link `p2pns:CID[/PATH]?peer=MULTIADDR&...`. Errors: those of a lookup, content_not_found. */
+export async function findContent(names: Names, target: string, signal?: AbortSignal): Promise<ContentRef> {
+  const [plain = '', query = ''] = target.replace(/^p2pns:(\/\/)?/, '').split('?')
+  const [head = '', ...rest] = plain.split('/')
+  const entry = rest.filter((part) => part !== '').join('/')
+  if (isCid(head)) {
+    hashOfCid(head)
+    return { id: head, entry, peers: addressesIn(new URLSearchParams(query).getAll('peer')) }
+  }
+  const name = parseName(head)
+  const { zone } = await names.lookup(name, signal ? { signal } : {})
+  const link = texts(zone, '_dnslink', name.labels).find((text) => text.startsWith('dnslink=/p2pns/'))
+  if (link === undefined) throw new P2pnsError('content_not_found', `${name.text} names no content`)
+  const [id = '', ...inner] = link.slice('dnslink=/p2pns/'.length).split('/')
+  hashOfCid(id)
+  const addresses = texts(zone, '_dnsaddr', []).filter((text) => text.startsWith('dnsaddr='))
+  return {
+    id,
+    entry: [...inner, entry].filter((part) => part !== '').join('/'),
+    peers: addressesIn(addresses.map((text) => text.slice('dnsaddr='.length))),
+  }
+}
+
+function texts(zone: Zone, label: string, below: string[]): string[] {
+  const { rrs } = lookupInZone(zone, [label, ...below].join('.'), TYPE.TXT)
+  return rrs.map((rr) => txtStrings(rr.rdata).join(''))
+}
+
+/** Those that can be read; a record of somebody else's may hold anything. */
+function addressesIn(list: string[]): Multiaddr[] {
+  return list.slice(0, 16).flatMap((text) => {
+    try {
+      return [multiaddr(text)]
+    } catch {
+      return []
+    }
+  })
+}

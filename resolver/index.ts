@@ -1,0 +1,86 @@
+/**
+ * A DNS server for our names: `query packet -> cache -> zone -> answer packet`. It is handed the function that finds
+ * zones and knows nothing of the network behind it. docs/spec/resolver.md says how it behaves.
+ */
+import { isIP } from 'node:net'
+import { P2pnsError } from '../node/core/errors.ts'
+import type { ZoneLookup } from './answer.ts'
+import { type ResolverStats, Responder } from './responder.ts'
+import { serveTcp, type TcpServer } from './tcp.ts'
+import { serveUdp, type UdpServer } from './udp.ts'
+import { Upstream } from './upstream.ts'
+
+export type { FoundZone, ZoneLookup } from './answer.ts'
+export type { ResolverStats } from './responder.ts'
+
+export interface ResolverOptions {
+  lookup: ZoneLookup
+  /** An IP address of this machine. */
+  host: string
+  /** 0: any that is free for both UDP and TCP. */
+  port: number
+  /** `IP:port` of the resolver that is asked for all other names; none: they are refused. */
+  upstream?: string
+  /** ms since 1970. */
+  now: () => number
+  /** How long a zone may take to be found, in ms. Default 4000: a stub resolver waits 5 s. */
+  lookupTimeout?: number
+}
+
+export interface Resolver {
+  readonly host: string
+  readonly port: number
+  /** Forgets every answer. */
+  clear(): void
+  stats(): ResolverStats
+  stop(): Promise<void>
+}
+
+const LOOKUP_TIMEOUT = 4_000
+/** With port 0: how many free UDP ports are tried until one is free for TCP as well. */
+const PORT_TRIES = 20
+
+/** Serves DNS over UDP and TCP on one port. Throws `usage` (a bad address, a port that is not allowed) and `port_in_use`. */
+export async function createResolver(options: ResolverOptions): Promise<Resolver> {
+  const { host, lookup, now, lookupTimeout = LOOKUP_TIMEOUT } = options
+  if (!isIP(host)) throw new P2pnsError('usage', `"${host}" is not an IP address to listen on`)
+  const upstream = options.upstream === undefined ? undefined : new Upstream(options.upstream)
+  const responder = new Responder({ lookup, upstream, lookupTimeout, now })
+  const { udp, tcp } = await serveBoth(host, options.port, responder)
+  return {
+    host,
+    port: udp.port,
+    clear: () => responder.clear(),
+    stats: () => ({ ...responder.stats }),
+    async stop() {
+      responder.stop()
+      upstream?.stop()
+      await Promise.all([udp.close(), tcp.close()])
+    },
+  }
+}
+
+/** UDP picks the port, TCP follows; with port 0 another is picked when TCP cannot. */
+async function serveBoth(
+  host: string,
+  port: number,
+  responder: Responder,
+): Promise<{ udp: UdpServer; tcp: TcpServer }> {
+  for (let left = port === 0 ? PORT_TRIES : 1; ; left--) {
+    let udp: UdpServer | undefined
+    try {
+      udp = await serveUdp(host, port, responder)
+      return { udp, tcp: await serveTcp(host, udp.port, responder) }
+    } catch (error) {
+      await udp?.close()
+      const code = (error as NodeJS.ErrnoException).code
+      if (code === 'EADDRINUSE' && left > 1) continue
+      if (code === 'EADDRINUSE') throw new P2pnsError('port_in_use', `${host} port ${port} is in use`, { cause: error })
+      if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
+        const why = code === 'EACCES' ? 'is not allowed to this user' : 'is not on this machine'
+        throw new P2pnsError('usage', `${host} port ${port} ${why}`, { cause: error })
+      }
+      throw error
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/** The TCP side (RFC 7766): messages with a length before each, many at once on one connection, answered as they are ready. */
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import type { Responder } from './responder.ts'
+
+const MAX_CONNECTIONS = 256
+/** A connection is closed when no whole query came and no answer went out for so long; single bytes do not count. ms. */
+const IDLE = 10_000
+/** Queries of one connection that may wait for their answers; beyond that it is not read. */
+const MAX_WAITING = 64
+/** A query is a name and a few options. Bytes. */
+const MAX_QUERY = 4_096
+
+export interface TcpServer {
+  /** Ends every connection as well. */
+  close(): Promise<void>
+}
+
+/** Listens and serves. Rejects with the system's error when it cannot listen. */
+export async function serveTcp(host: string, port: number, responder: Responder): Promise<TcpServer> {
+  const sockets = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    new Connection(socket, responder).serve()
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.listen(port, host)
+  await once(server, 'listening')
+  // From here on an error is that of one connection that could not be accepted.
+  server.on('error', () => {})
+  return {
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+class Connection {
+  readonly #socket: Socket
+  readonly #responder: Responder
+  readonly #idle: NodeJS.Timeout
+  #received: Buffer = Buffer.alloc(0)
+  #answers: Buffer[] = []
+  #waiting = 0
+  #reading = false
+  #ended = false
+
+  constructor(socket: Socket, responder: Responder) {
+    this.#socket = socket
+    this.#responder = responder
+    this.#idle = setTimeout(() => socket.destroy(), IDLE)
+  }
+
+  serve(): void {
+    this.#socket.on('data', (chunk) => {
+      this.#received = this.#received.length > 0 ? Buffer.concat([this.#received, chunk]) : chunk
+      this.#read()
+    })
+    this.#socket.on('drain', () => this.#read())
+    this.#socket.on('end', () => {
+      this.#ended = true
+      this.#endWhenDone()
+    })
+    // Whoever hangs up in the middle only ends their own connection.
+    this.#socket.on('error', () => {})
+    this.#socket.on('close', () => clearTimeout(this.#idle))
+  }
+
+  /** Handles the whole messages that came, as many as may wait; answers that are known at once leave in one write. */
+  #read(): void {
+    let at = 0
+    this.#reading = true
+    while (!this.#full() && at + 2 <= this.#received.length) {
+      const size = this.#received.readUInt16BE(at)
+      if (size <= MAX_QUERY && at + 2 + size > this.#received.length) break
+      if (size > MAX_QUERY || !this.#take(Buffer.from(this.#received.subarray(at + 2, at + 2 + size)))) {
+        this.#socket.destroy()
+        return
+      }
+      at += 2 + size
+    }
+    this.#reading = false
+    this.#received = this.#received.subarray(at)
+    this.#write()
+    if (this.#full()) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  #full(): boolean {
+    return this.#waiting >= MAX_WAITING || this.#socket.writableNeedDrain
+  }
+
+  /** False when no answer will follow: who sends such things over TCP is not a resolver's client. */
+  #take(packet: Buffer): boolean {
+    this.#idle.refresh()
+    this.#waiting++
+    return this.#responder.handle(packet, 'tcp', (response) => {
+      this.#waiting--
+      const prefix = Buffer.alloc(2)
+      prefix.writeUInt16BE(response.length)
+      this.#answers.push(prefix, response)
+      if (!this.#reading) this.#read()
+    })
+  }
+
+  #write(): void {
+    if (this.#answers.length > 0 && this.#socket.writable) {
+      this.#idle.refresh()
+      this.#socket.write(Buffer.concat(this.#answers))
+    }
+    this.#answers = []
+    this.#endWhenDone()
+  }
+
+  #endWhenDone(): void {
+    if (this.#ended && this.#waiting === 0) this.#socket.end()
+  }
+}
