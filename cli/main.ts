@@ -11,5 +11,7 @@ if (Number.parseInt(process.versions.node, 10) < NEEDED) {
 } else {
   const { run } = await import('./run.ts')
   const { realWorld } = await import('./world.ts')
-  process.exitCode = await run(process.argv.slice(2), realWorld())
+  const code = await run(process.argv.slice(2), realWorld())
+  // Everything has stopped; libp2p leaves timers behind that would hold the process for another second.
+  process.stdout.write('', () => process.exit(code))
 }

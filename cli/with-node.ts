@@ -50,7 +50,7 @@ export interface Hosting {
 
 /** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
 export async function hostNode(
-  { engine, home, signal, now }: Session,
+  { engine, home, signal }: Session,
   { dns, ...options }: Hosting,
   started: (node: P2pnsNode) => Promise<void>,
 ): Promise<void> {
@@ -60,7 +60,7 @@ export async function hostNode(
   let served: P2pnsNode = node
   if (dns) {
     const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
-    const resolver = await engine.createResolver({ ...dns, lookup, now })
+    const resolver = await engine.createResolver({ ...dns, lookup, now: Date.now })
     parts.defer(() => resolver.stop())
     served = resolvingNode(node, resolver)
   }

@@ -13,7 +13,7 @@ import { encodeReceipt } from '../node/core/lease.ts'
 import { realmOf } from '../node/core/realm.ts'
 import { createHost, type Host } from '../node/net/host.ts'
 import { INTRODUCER_PROTOCOL } from '../node/net/introducers.ts'
-import { listenAddresses, rememberControlPort } from '../node/net/listen.ts'
+import { isLoopback, listenAddresses, rememberControlPort } from '../node/net/listen.ts'
 import { serveRpc } from '../node/net/rpc.ts'
 import { loadSeed } from '../node/seed.ts'
 import { openStore, type Store } from '../node/store.ts'
@@ -173,7 +173,7 @@ function withPeer(address: string, peer: string): string {
 
 /** A person who copies the address wants one that others can reach: loopback comes last. */
 function preferred(addresses: string[]): string {
-  return addresses.find((address) => !/\/ip4\/127\.|\/ip6\/::1\//.test(address)) ?? addresses[0] ?? ''
+  return addresses.find((address) => !isLoopback(address)) ?? addresses[0] ?? ''
 }
 
 function witnessStore(store: Store) {

@@ -1,5 +1,7 @@
 /** Content of this node: sharing it, seeding it over restarts, fetching by name or CID, seeding what was fetched. */
 import { randomBytes } from 'node:crypto'
+import { duplexPair } from 'node:stream'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
 import type { Fetched, Job, Shared, Status } from './contract.ts'
 import type { KeyPair } from './core/keys.ts'
@@ -12,7 +14,8 @@ import { findContent, isCid } from './find-content.ts'
 import { linksTo } from './find-peers.ts'
 import type { Names } from './names.ts'
 import type { Host } from './net/host.ts'
-import { Paths } from './net/paths.ts'
+import { isLoopback } from './net/listen.ts'
+import { type Link, Paths } from './net/paths.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Publisher } from './publisher.ts'
 import type { Store } from './store.ts'
@@ -95,13 +98,13 @@ export class Content {
   }
 
   async fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched> {
-    const { host, names } = this.#parts
+    const { names } = this.#parts
     const { out, force = false, onProgress } = options
     const signal = AbortSignal.any([this.#stopped.signal, ...(options.signal ? [options.signal] : [])])
     onProgress?.({ phase: 'resolving', done: 0, total: 0 })
     const { id, entry, peers } = await findContent(names, target, signal)
     const manifest = await this.#manifest(id, signal)
-    const links = linksTo({ host, paths: this.#paths }, id, peers, signal)
+    const links = this.#links(id, peers, signal)
     const { share, ...fetched } = await fetchContent({
       id,
       links,
@@ -131,7 +134,7 @@ export class Content {
     const address = this.#parts.host.libp2p
       .getMultiaddrs()
       .map(String)
-      .find((text) => !text.startsWith('/ip4/127.'))
+      .find((text) => !isLoopback(text))
     const query = new URLSearchParams({ ...(name ? { name } : {}), ...(address ? { peer: address } : {}) })
     return query.size === 0 ? `p2pns:${id}` : `p2pns:${id}?${query.toString()}`
   }
@@ -139,6 +142,17 @@ export class Content {
   async stop(): Promise<void> {
     this.#stopped.abort()
     await this.#paths.stop()
+  }
+
+  /** What is shared here is served from here; everything else by peers. */
+  async *#links(id: string, hints: Multiaddr[], signal: AbortSignal): AsyncGenerator<Link> {
+    const { host } = this.#parts
+    if (this.#seeder.has(id)) {
+      const [near, far] = duplexPair()
+      void this.#seeder.serve(far)
+      yield { peer: host.libp2p.peerId.toString(), path: 'local', stream: near }
+    }
+    yield* linksTo({ host, paths: this.#paths }, id, hints, signal)
   }
 
   async #keep(share: Share): Promise<void> {

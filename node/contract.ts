@@ -88,6 +88,7 @@ export interface Shared {
 
 export interface FetchedPeer {
   peer: string
+  /** As in PeerStatus, or `local` for what this node itself had. */
   path: string
   bytes: number
 }

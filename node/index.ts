@@ -10,7 +10,7 @@ import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
 import { createHost, type Host } from './net/host.ts'
 import { Introducer } from './net/introducers.ts'
-import { listenAddresses, rememberControlPort } from './net/listen.ts'
+import { isLoopback, listenAddresses, rememberControlPort } from './net/listen.ts'
 import { connectedPeers } from './net/peers.ts'
 import { createRecordNetwork } from './net/record-network.ts'
 import type { NodeOptions } from './options.ts'
@@ -162,12 +162,13 @@ export async function createNode(options: NodeOptions): Promise<Node> {
 async function openHost(options: NodeOptions, key: KeyPair, store: Store, now: () => number): Promise<Host> {
   const visitor = options.visitor ?? false
   const ports = store.table<number>('ports')
+  const listen = visitor ? [] : await listenAddresses(options.listen, ports)
   const host = await createHost({
     key,
-    listen: visitor ? [] : await listenAddresses(options.listen, ports),
+    listen,
     datastore: store.datastore,
     role: visitor ? 'visitor' : 'peer',
-    lan: options.lan ?? !visitor,
+    lan: options.lan ?? !listen.every(isLoopback),
     now,
   })
   if (!visitor) await rememberControlPort(host.libp2p, ports)
@@ -184,6 +185,6 @@ async function introducerAddresses(store: Store, given: string[] | undefined): P
 
 /** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */
 function publicAddresses(addresses: string[]): string[] {
-  const reachable = addresses.filter((address) => !/^\/ip4\/127\.|^\/ip6\/::1\//.test(address))
+  const reachable = addresses.filter((address) => !isLoopback(address))
   return (reachable.length > 0 ? reachable : addresses).slice(0, 4)
 }

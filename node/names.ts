@@ -9,6 +9,7 @@ import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
 import { type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
 import { keyNameOf, type Name, parseName } from './core/name.ts'
+import { clampTtl, DEFAULT_TTL, MIN_TTL } from './core/rdata.ts'
 import { realmId } from './core/realm.ts'
 import { newerZone, parseZone, type Zone, zoneDhtKey } from './core/zone.ts'
 import type { RecordNetwork } from './net/record-network.ts'
@@ -45,9 +46,6 @@ interface Entry {
   source: 'introducer' | 'dht'
 }
 
-const MIN_TTL_S = 30
-const MAX_TTL_S = 86_400
-const DEFAULT_TTL_S = 300
 /** Zone records are signed daily: one this old (ms) was not renewed, and one older by far is of no use. */
 const STALE_AFTER_MS = 48 * 3600_000
 const USELESS_AFTER_MS = STALE_AFTER_MS + 7 * 86_400_000
@@ -94,13 +92,14 @@ export class Names {
       return { ...answer, known: { ...answer.known, kind: 'petname' } }
     }
     const own = this.#ownZone(name)
-    if (own !== undefined) return this.#answer(own, 'own')
+    if (own !== undefined) return this.#answer(own)
     const policy = options.policy ?? 'cache-first'
     const cached = await this.#cached(name)
-    if (policy !== 'network' && cached !== undefined && this.#now() < expiry(cached)) return this.#learnt(name, cached)
+    if (policy !== 'network' && cached !== undefined && this.#now() < expiry(cached))
+      return this.#learnt(name, cached, 'cache')
     if (policy === 'cache-only') {
       if (cached === undefined) throw notFound(name.apex, 'it is not in the cache')
-      return this.#learnt(name, cached, 'stale')
+      return this.#learnt(name, cached, 'unconfirmed')
     }
     if (policy === 'cache-first' && (this.#missing.get(name.apex) ?? 0) > this.#now()) {
       throw notFound(name.apex, 'nobody had it a moment ago')
@@ -121,11 +120,11 @@ export class Names {
   async #ask(name: Name, cached: Entry | undefined, signal?: AbortSignal): Promise<ZoneAnswer> {
     try {
       const entry = await this.#fetch(name, signal)
-      if (entry !== undefined) return this.#learnt(name, entry)
+      if (entry !== undefined) return this.#learnt(name, entry, 'fetched')
     } catch (error) {
       // Offline, what was right yesterday is better than nothing (RFC 8767).
       const usable = cached !== undefined && this.#now() - signedAt(cached.zone) < USELESS_AFTER_MS
-      if (usable && isError(error, 'network_unreachable', 'timed_out')) return this.#learnt(name, cached, 'stale')
+      if (usable && isError(error, 'network_unreachable', 'timed_out')) return this.#learnt(name, cached, 'unconfirmed')
       throw error
     }
     this.#missing.set(name.apex, this.#now() + NEGATIVE_TTL_MS)
@@ -235,28 +234,28 @@ export class Names {
     return own?.lease !== undefined && this.#now() < own.lease.claim.until * 1000 ? own.zone : undefined
   }
 
-  #answer(zone: Zone, source: 'own'): ZoneAnswer {
+  #answer(zone: Zone): ZoneAnswer {
     return {
       zone,
       expiresAt: this.#now() + ttlOf(zone) * 1000,
       stale: false,
-      known: { kind: 'own', stale: false, source },
+      known: { kind: 'own', stale: false, source: 'own' },
     }
   }
 
-  /** `force` marks an answer stale that the network could not confirm; it is asked again soon. */
-  #learnt(name: Name, entry: Entry, force?: 'stale'): ZoneAnswer {
-    const stale = force === 'stale' || this.#now() - signedAt(entry.zone) > STALE_AFTER_MS
-    const { lease } = entry
+  /** `fetched`: just now. `cache`: still fresh. `unconfirmed`: the network could not be asked, so it is soon again. */
+  #learnt(name: Name, entry: Entry, how: 'fetched' | 'cache' | 'unconfirmed'): ZoneAnswer {
+    const { zone, lease, source } = entry
+    const stale = how === 'unconfirmed' || this.#now() - signedAt(zone) > STALE_AFTER_MS
     return {
-      zone: entry.zone,
-      expiresAt: force === 'stale' ? this.#now() + MIN_TTL_S * 1000 : expiry(entry),
+      zone,
+      expiresAt: how === 'unconfirmed' ? this.#now() + MIN_TTL * 1000 : expiry(entry),
       stale,
       known: {
         kind: name.kind === 'short' ? 'lease' : 'key',
         ...(lease ? { receipts: lease.receipts.length, witnesses: lease.realm.keys.length } : {}),
         stale,
-        source: force === 'stale' ? 'cache' : entry.source,
+        source: how === 'fetched' ? source : 'cache',
       },
     }
   }
@@ -275,7 +274,7 @@ function read(name: Name, value: Bytes, now: number, source: 'introducer' | 'dht
 /** Seconds: the smallest TTL of the zone, within bounds. */
 function ttlOf(zone: Zone): number {
   const smallest = zone.rrs.reduce((least, rr) => Math.min(least, rr.ttl), Number.POSITIVE_INFINITY)
-  return Number.isFinite(smallest) ? Math.min(Math.max(smallest, MIN_TTL_S), MAX_TTL_S) : DEFAULT_TTL_S
+  return Number.isFinite(smallest) ? clampTtl(smallest) : DEFAULT_TTL
 }
 
 function expiry(entry: Entry): number {

@@ -7,7 +7,7 @@ export interface NodeOptions {
   introducers?: string[]
   /** Multiaddrs to listen on. Default: any port of every IPv4 address, the same again after a restart. */
   listen?: string[]
-  /** Finding peers on the same link by mDNS. Default: true for a node that stays, false for a visitor. */
+  /** Finding peers on the same link by mDNS. Default: true for a node that stays and listens on more than loopback. */
   lan?: boolean
   /**
    * A visitor comes for one question and leaves: it stores nothing for others, listens on no address and is nobody's

@@ -201,6 +201,9 @@ function parseGeneric(type: string, number: number, data: string): Bytes {
   return rdata
 }
 
+/** Characters; twice what a zone record holds, as hex needs. */
+const MAX_TEXT = 16_384
+
 /** Below the apex; the first character may be an underscore (RFC 8552). */
 const LABELS = /^(?:_?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.(?!$)|$))+$/
 
@@ -222,10 +225,10 @@ export function rrFromText(input: { label?: string; type: string; data: string; 
   const type = typeNumber(typeText)
   if (!publishable(type)) throw new P2pnsError('record_data_invalid', `${typeText} is not a type that can be published`)
   if (!Number.isFinite(ttl) || ttl < 0) throw invalid(typeText, data, `${ttl} is not a number of seconds`)
+  if (data.length > MAX_TEXT) throw invalid(typeText, data, 'it is longer than a zone can hold')
   const parse = PARSERS[typeName(type)]
   const generic = parse === undefined || /^\\#(?:\s|$)/.test(data)
   const rdata = generic ? parseGeneric(typeName(type), type, data) : parse(data)
-  if (rdata.length > 0xffff) throw invalid(typeText, data, 'it is longer than a record can be')
   return { name, type, ttl: clampTtl(Math.round(ttl)), rdata }
 }
 

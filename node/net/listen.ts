@@ -17,3 +17,8 @@ export async function rememberControlPort(libp2p: Libp2p, ports: PortTable): Pro
   const port = parts.find((part) => part.name === 'tcp')?.value
   if (port !== undefined) await ports.put('control', Number(port))
 }
+
+/** Whether a multiaddr leads nowhere but to this machine. */
+export function isLoopback(address: string): boolean {
+  return /^\/ip4\/127\.|^\/ip6\/::1\//.test(address)
+}

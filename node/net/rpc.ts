@@ -46,9 +46,9 @@ export class RpcClient {
     const { promise, resolve, reject } = Promise.withResolvers<CborValue>()
     const onAbort = () =>
       reject(
-        signal?.aborted
+        signal?.aborted && !isTimeout(signal)
           ? new P2pnsError('interrupted', `The question "${method}" was cancelled`)
-          : new P2pnsError('timed_out', `The introducer did not answer "${method}" in ${CALL_TIMEOUT_MS / 1000} s`),
+          : new P2pnsError('timed_out', `The introducer did not answer "${method}" in time`),
       )
     stop.addEventListener('abort', onAbort, { once: true })
     this.#pending.set(id, { resolve, reject })
@@ -115,6 +115,10 @@ async function answer(handler: Handler, method: string, args: Arguments): Promis
   } catch (error) {
     return isError(error) ? [error.code, error.what] : ['internal', 'The introducer failed']
   }
+}
+
+function isTimeout(signal: AbortSignal): boolean {
+  return signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError'
 }
 
 function readFrame(bytes: { subarray(): Uint8Array }): [number, string, CborValue] {

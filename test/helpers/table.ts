@@ -8,7 +8,7 @@ export function memoryTable<T>(): Table<T> {
     put: async (key, value) => void rows.set(key, structuredClone(value)),
     delete: async (key) => void rows.delete(key),
     async *entries() {
-      yield* [...rows]
+      yield* rows
     },
     clear: async () => rows.clear(),
   }
