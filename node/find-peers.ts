@@ -48,8 +48,12 @@ export async function* linksTo(
   for (const [peer, addresses] of byPeer(hints)) void during(dial(peer, addresses))
   void during(search())
   try {
-    while (open > 0 || arrived.length > 0) {
-      for (let link = arrived.shift(); link !== undefined; link = arrived.shift()) yield link
+    for (;;) {
+      const link = arrived.shift()
+      if (link !== undefined) {
+        yield link
+        continue
+      }
       if (open === 0) return
       await change
       ;({ promise: change, resolve: wake } = Promise.withResolvers<void>())

@@ -69,11 +69,17 @@ export async function answerQuestion(
 ): Promise<Answer> {
   const answer: Answer = { rcode: RCODE.NOERROR, answers: [], authority: [], ede: undefined, lifetime: Infinity }
   let next: string | undefined = name
+  const zones = new Map<string, Promise<FoundZone>>()
+  const lookupOnce = (apex: string): Promise<FoundZone> => {
+    const zone = zones.get(apex) ?? lookup(apex)
+    zones.set(apex, zone)
+    return zone
+  }
   try {
     for (let aliases = 0; next !== undefined; aliases++) {
       if (aliases > MAX_ALIASES)
         throw new P2pnsError('malformed', `${name} leads through more than ${MAX_ALIASES} aliases`)
-      const step: Step = await takeStep(next, type, lookup, now)
+      const step: Step = await takeStep(next, type, lookupOnce, now)
       answer.rcode = step.rcode
       answer.answers.push(...step.answers)
       answer.authority = step.authority

@@ -31,7 +31,7 @@ export class AnswerCache {
   /** By the low bits of a query's hash; holds only what one of the two holds, or lately held. */
   readonly #hot = Array.from<Cached | undefined>({ length: HOT_SLOTS })
 
-  /** `now`: ms; any clock that does not run backwards. */
+  /** `now`: ms. */
   constructor(now: () => number) {
     this.#now = now
   }
@@ -47,7 +47,8 @@ export class AnswerCache {
       if (cached.wire.length <= HOT_BYTES) this.#hot[slot] = cached
     }
     const now = this.#now()
-    if (now >= cached.expiresAt) return undefined
+    // Before it was stored: the clock was set back, and its time cannot be told.
+    if (now >= cached.expiresAt || now < cached.storedAt) return undefined
     if (now >= cached.storedAt + (cached.aged + 1) * 1000) age(cached, Math.floor((now - cached.storedAt) / 1000))
     return cached
   }

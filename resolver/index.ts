@@ -47,6 +47,7 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
   const upstream = options.upstream === undefined ? undefined : new Upstream(options.upstream)
   const responder = new Responder({ lookup, upstream, lookupTimeout, now })
   const { udp, tcp } = await serveBoth(host, options.port, responder)
+  let stopped: Promise<unknown> | undefined
   return {
     host,
     port: udp.port,
@@ -55,7 +56,8 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
     async stop() {
       responder.stop()
       upstream?.stop()
-      await Promise.all([udp.close(), tcp.close()])
+      stopped ??= Promise.all([udp.close(), tcp.close()])
+      await stopped
     },
   }
 }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../core/frames.ts'
+import { readLink } from '../net/link.ts'
 
 /** A way to a peer. `peer`: its id. `path`: how it is reached, as `peers --json` says it. */
 export interface Link {
@@ -51,7 +52,7 @@ export class PeerLink {
       open: (chunk, length) => (this.#place = events.open(this, chunk, length)),
       frame: (frame) => this.#frame(frame),
     })
-    stream.on('data', (bytes: Buffer) => {
+    readLink(stream, (bytes) => {
       if (this.#state === 'closed') return
       this.#timer.refresh()
       try {

@@ -202,13 +202,14 @@ class SeedLink {
     const buffers = [0, 1].map(() => Buffer.allocUnsafeSlow(BLOCK_CHUNKS * (CHUNK_HEAD + CHUNK_SIZE)))
     let writing: Promise<void> = Promise.resolve()
     try {
-      for (let i = 0; this.#queued > 0; i++) {
+      for (let i = 0; !this.#closed; i++) {
+        if (this.#queued === 0) await writing
+        // More may have been asked for meanwhile.
+        if (this.#queued === 0) break
         const block = await this.#fill(buffers[i % 2] as Buffer)
         await writing
-        if (this.#closed) break
         writing = this.#write(block)
       }
-      await writing
     } catch (cause) {
       this.bye(isError(cause, 'file_changed') ? 'file_changed' : 'content_not_found')
     }

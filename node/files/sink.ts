@@ -11,8 +11,8 @@ import { CHUNK_SIZE, leafHash, MAX_SPAN } from '../core/tree.ts'
 import type { Run } from './layout.ts'
 import type { WriterOptions } from './writer.ts'
 
-/** Chunks asked for, arriving or being written: 24 MiB. */
-const SLOTS = 96
+/** Chunks asked for, arriving or being written: 16 MiB. */
+const SLOTS = 64
 
 export interface Sink {
   /** Places there are: chunks asked for, arriving and being written must not be more. */

@@ -16,6 +16,7 @@ import { createLibp2p } from 'libp2p'
 import { P2pnsError } from '../core/errors.ts'
 import type { KeyPair } from '../core/keys.ts'
 import { Dht, dhtService } from './dht.ts'
+import { ownAddresses } from './own-addresses.ts'
 import { RecordGuard } from './record-guard.ts'
 
 /**
@@ -42,7 +43,7 @@ export interface HostOptions {
   now: () => number
 }
 
-export type Services = { dht: KadDHT; identify: Identify; ping: Ping }
+export type Services = { dht: KadDHT; identify: Identify; ping: Ping; ownAddresses: object }
 
 export interface Host {
   libp2p: Libp2p<Services>
@@ -92,6 +93,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     services: {
       identify: identify(),
       ping: ping(),
+      ownAddresses: ownAddresses(),
       dht: dhtService(options.now, options.role !== 'visitor') as unknown as (components: object) => KadDHT,
       ...(options.role === 'introducer' ? { relay: circuitRelayServer({ reservations: RELAY_LIMITS }) } : {}),
     },

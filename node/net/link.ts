@@ -6,6 +6,7 @@
  * handshake, which has 5 s, then the oldest goes.
  */
 import { type AddressInfo, isIPv6, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import * as tls from 'node:tls'
 import { type Bytes, toHex } from '../core/encoding.ts'
@@ -54,6 +55,22 @@ const HEAD_START = 150
 
 const MAX_TICKETS = 1024
 const MAX_HANDSHAKES = 64
+
+/** Bytes; a TLS record holds 16 KiB. */
+const READ_BUFFER = 64 * 1024
+
+/** How the bytes of a dialled socket are read, until somebody else wants them. */
+const readers = new WeakMap<Duplex, { consume: (bytes: Bytes) => void }>()
+
+/**
+ * Hands every byte of `stream` to `consume` as it comes. The bytes are only valid during the call: a dialled link reads
+ * into one buffer again and again, as a fresh one for each 16 KiB is 100 MB of garbage at any moment.
+ */
+export function readLink(stream: Duplex, consume: (bytes: Bytes) => void): void {
+  const reader = readers.get(stream)
+  stream.on('data', consume)
+  if (reader) reader.consume = consume
+}
 
 /** No chain, no session tickets: only a ticket of ours opens a link. */
 const TLS_OPTIONS = {
@@ -188,12 +205,21 @@ async function headStart(stop: AbortSignal): Promise<boolean> {
 function dialOne(candidate: Candidate, ticket: Ticket, stop: AbortSignal): Promise<Dialled> {
   return new Promise((resolve, reject) => {
     let connected = false
-    const socket = tls.connect({
+    const reader = { consume: (bytes: Bytes): void => void socket.push(Buffer.from(bytes)) }
+    const socket: tls.TLSSocket = tls.connect({
       ...TLS_OPTIONS,
       ...candidate,
+      onread: {
+        buffer: Buffer.allocUnsafeSlow(READ_BUFFER),
+        callback: (length, buffer) => {
+          reader.consume(buffer.subarray(0, length))
+          return true
+        },
+      },
       pskCallback: () => ({ identity: toHex(ticket.id), psk: ticket.secret }),
       checkServerIdentity: () => undefined,
     })
+    readers.set(socket, reader)
     socket.setNoDelay(true)
     const abort = (): void => void socket.destroy(new Error('stopped'))
     stop.addEventListener('abort', abort, { once: true })
