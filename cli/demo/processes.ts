@@ -24,12 +24,16 @@ export interface Started {
   firstLine: string
   /** Ends it with SIGTERM and gives all it said. */
   stop: () => Promise<Ran>
+  /** Ends it as a power cut would. */
+  kill: () => Promise<void>
 }
 
 export interface Place {
   cwd?: string
   /** Added to the environment of this process. */
   env?: Record<string, string>
+  /** A command that runs the process somewhere else, such as `ip netns exec NAME`. */
+  within?: string[]
 }
 
 export class Processes {
@@ -74,6 +78,10 @@ export class Processes {
           await stop(child)
           return { code: child.exitCode ?? 128, ...output }
         },
+        async kill() {
+          const closed = once(child, 'close')
+          if (child.kill('SIGKILL')) await closed
+        },
       }
     } finally {
       clearTimeout(timer)
@@ -84,8 +92,12 @@ export class Processes {
     await Promise.all([...this.#children].map(stop))
   }
 
-  #spawn(args: string[], { cwd, env }: Place): { child: ChildProcess; output: { stdout: string; stderr: string } } {
-    const child = spawn(process.execPath, [MAIN, ...args], {
+  #spawn(
+    args: string[],
+    { cwd, env, within = [] }: Place,
+  ): { child: ChildProcess; output: { stdout: string; stderr: string } } {
+    const [command = '', ...rest] = [...within, process.execPath, MAIN, ...args]
+    const child = spawn(command, rest, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

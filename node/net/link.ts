@@ -5,7 +5,7 @@
  * Limits: a ticket lives 30 s and works once; 1024 wait at a time, then the oldest goes; 64 connections may be in their
  * handshake, which has 5 s, then the oldest goes.
  */
-import { type AddressInfo, isIPv6, type Socket } from 'node:net'
+import { type AddressInfo, isIPv6, type OnReadOpts, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import * as tls from 'node:tls'
@@ -68,8 +68,9 @@ const readers = new WeakMap<Duplex, { consume: (bytes: Bytes) => void }>()
  */
 export function readLink(stream: Duplex, consume: (bytes: Bytes) => void): void {
   const reader = readers.get(stream)
-  stream.on('data', consume)
   if (reader) reader.consume = consume
+  // Also what came before this call.
+  stream.on('data', consume)
 }
 
 /** No chain, no session tickets: only a ticket of ours opens a link. */
@@ -206,7 +207,7 @@ function dialOne(candidate: Candidate, ticket: Ticket, stop: AbortSignal): Promi
   return new Promise((resolve, reject) => {
     let connected = false
     const reader = { consume: (bytes: Bytes): void => void socket.push(Buffer.from(bytes)) }
-    const socket: tls.TLSSocket = tls.connect({
+    const options: tls.ConnectionOptions & { onread: OnReadOpts } = {
       ...TLS_OPTIONS,
       ...candidate,
       onread: {
@@ -218,7 +219,8 @@ function dialOne(candidate: Candidate, ticket: Ticket, stop: AbortSignal): Promi
       },
       pskCallback: () => ({ identity: toHex(ticket.id), psk: ticket.secret }),
       checkServerIdentity: () => undefined,
-    })
+    }
+    const socket = tls.connect(options)
     readers.set(socket, reader)
     socket.setNoDelay(true)
     const abort = (): void => void socket.destroy(new Error('stopped'))

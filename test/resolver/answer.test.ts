@@ -174,3 +174,16 @@ test('a stale zone is answered, marked as stale; one past its time is not kept',
   )
   assert.deepEqual([over.lifetime, over.answers[0]?.ttl], [0, 0])
 })
+
+test('a name that gets too long under the name that was asked is a failure, not a crash', async () => {
+  const long = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(7)}.${Z32}`
+  const zone = zoneOf([{ type: 'CNAME', data: long, label: 'x' }])
+  const asked = `x.${'n'.repeat(63)}.p2p`
+  const failed = await answerQuestion(
+    asked,
+    1,
+    async () => ({ zone, expiresAt: NOW + 1_000, stale: false }),
+    () => NOW,
+  )
+  assert.deepEqual([failed.rcode, failed.ede?.code], [RCODE.SERVFAIL, 0])
+})

@@ -1,0 +1,95 @@
+/** Content, seeders and links for the tests of node/files: everything in a temp folder, links in memory. */
+import * as crypto from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import * as path from 'node:path'
+import { type Duplex, duplexPair, Transform } from 'node:stream'
+import type { TestContext } from 'node:test'
+import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
+import { utf8 } from '../../node/core/encoding.ts'
+import { type FetchOptions, fetchContent, type FetchResult } from '../../node/files/fetch.ts'
+import type { Link } from '../../node/files/peer-link.ts'
+import { Seeder } from '../../node/files/seed.ts'
+import { type Share, sharePath } from '../../node/files/share.ts'
+
+export const pair = keyPairFromSeed(sha256(utf8('files test')))
+
+export async function tempFolder(t: TestContext): Promise<string> {
+  const folder = await fs.mkdtemp(path.join(tmpdir(), 'p2pns-files-'))
+  t.after(() => fs.rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** `size` bytes that are the same in every run, and in no two chunks. */
+export function bytesOf(size: number, seed = 'x'): Buffer {
+  const key = sha256(utf8(seed))
+  return crypto.createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size))
+}
+
+/** Makes the files (a path that ends in '/' is a folder) and shares the whole. */
+export async function shareFiles(folder: string, files: Record<string, Buffer>): Promise<Share> {
+  for (const [name, bytes] of Object.entries(files)) {
+    const file = path.join(folder, name)
+    await fs.mkdir(name.endsWith('/') ? file : path.dirname(file), { recursive: true })
+    if (!name.endsWith('/')) await fs.writeFile(file, bytes)
+  }
+  return share(folder)
+}
+
+export async function shareBytes(file: string, bytes: Buffer): Promise<Share> {
+  await fs.writeFile(file, bytes)
+  return share(file)
+}
+
+export function share(file: string): Promise<Share> {
+  return sharePath(file, { pair, created: 1_800_000_000 })
+}
+
+export function seederOf(...shares: Share[]): Seeder {
+  const seeder = new Seeder()
+  for (const share of shares) seeder.add(share)
+  return seeder
+}
+
+/** A link to `seeder`; `tap` may change or hold what it sends, as a Transform does. */
+export function linkTo(seeder: Seeder, peer = 'seeder', tap?: Transform['_transform']): Link {
+  const [near, far] = duplexPair()
+  void seeder.serve(far)
+  return { peer, path: 'lan', stream: tap ? tapped(near, tap) : near }
+}
+
+function tapped(inner: Duplex, transform: Transform['_transform']): Duplex {
+  const [near, far] = duplexPair()
+  far.pipe(inner)
+  inner.pipe(new Transform({ transform })).pipe(far)
+  const end = (): void => {
+    inner.destroy()
+    far.destroy()
+  }
+  for (const stream of [near, far, inner]) stream.on('error', () => undefined).on('close', end)
+  return near
+}
+
+export async function* linksOf(...links: Link[]): AsyncGenerator<Link> {
+  yield* links
+}
+
+export function fetchFrom(
+  share: Share,
+  out: string,
+  links: AsyncIterable<Link>,
+  options: Partial<FetchOptions> = {},
+): Promise<FetchResult> {
+  return fetchContent({ id: share.manifest.id, links, out, signal: new AbortController().signal, ...options })
+}
+
+/** Everything below a folder: path -> content, or '/' for a folder. */
+export async function contentOf(folder: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const entry of await fs.readdir(folder, { recursive: true, withFileTypes: true })) {
+    const file = path.join(entry.parentPath, entry.name)
+    const name = path.relative(folder, file)
+    found[name] = entry.isDirectory() ? '/' : (await fs.readFile(file)).toString('base64')
+  }
+  return found
+}

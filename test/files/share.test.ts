@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import * as fs from 'node:fs/promises'
+import * as path from 'node:path'
+import { test } from 'node:test'
+import { CHUNK_SIZE } from '../../node/core/tree.ts'
+import { sharePath } from '../../node/files/share.ts'
+import { bytesOf, pair, share, shareBytes, shareFiles, tempFolder } from './rig.ts'
+
+test('a file becomes one entry, hashed where it lies', async (t) => {
+  const folder = await tempFolder(t)
+  const bytes = bytesOf(CHUNK_SIZE * 20 + 5)
+  const { manifest, files, ...rest } = await shareBytes(path.join(folder, 'film.bin'), bytes)
+  assert.equal(manifest.hint, 'film.bin')
+  assert.equal(rest.bytes, bytes.length)
+  assert.deepEqual(
+    manifest.entries?.map(({ path, type }) => [path, type]),
+    [['', 'file']],
+  )
+  assert.equal(files.get('')?.tree.total, 21)
+  assert.deepEqual(await fs.readdir(folder), ['film.bin'])
+})
+
+test('a folder keeps nested and empty folders, empty files and modes', async (t) => {
+  const folder = await tempFolder(t)
+  const shared = await shareFiles(path.join(folder, 'site'), {
+    'a/b/deep.txt': bytesOf(10),
+    'a-b.txt': bytesOf(20),
+    'empty/': Buffer.alloc(0),
+    'nothing': Buffer.alloc(0),
+  })
+  assert.deepEqual(
+    shared.manifest.entries?.map(({ path, type }) => `${type} ${path}`),
+    ['folder ', 'folder a', 'file a-b.txt', 'folder a/b', 'file a/b/deep.txt', 'folder empty', 'file nothing'],
+  )
+  await fs.chmod(path.join(folder, 'site/a-b.txt'), 0o755)
+  const again = await share(path.join(folder, 'site'))
+  assert.equal(again.manifest.entries?.find(({ path }) => path === 'a-b.txt')?.mode, 0o755)
+})
+
+test('the same content shared later keeps its CID, other content does not', async (t) => {
+  const file = path.join(await tempFolder(t), 'x')
+  const first = await shareBytes(file, bytesOf(1000))
+  const options = { pair, created: 1_900_000_000, previous: first.manifest }
+  assert.equal((await sharePath(file, options)).manifest.id, first.manifest.id)
+  assert.notEqual((await sharePath(file, { ...options, hint: 'y' })).manifest.id, first.manifest.id)
+  await fs.writeFile(file, bytesOf(1000, 'other'))
+  const other = await sharePath(file, options)
+  assert.notEqual(other.manifest.id, first.manifest.id)
+  assert.equal(other.manifest.created, 1_900_000_000)
+})
+
+test('links and pipes inside a folder are left out and named', async (t) => {
+  const folder = await tempFolder(t)
+  await fs.symlink('/etc/passwd', path.join(folder, 'link'))
+  execFileSync('mkfifo', [path.join(folder, 'pipe')])
+  const shared = await shareFiles(folder, { 'real.txt': bytesOf(5) })
+  assert.deepEqual(shared.skipped, ['link', 'pipe'])
+  assert.equal(shared.files.size, 1)
+})
+
+test('what is not there, and names that no other system could hold, are errors', async (t) => {
+  const folder = await tempFolder(t)
+  await assert.rejects(share(path.join(folder, 'nowhere')), { code: 'file_missing' })
+  await assert.rejects(shareFiles(path.join(folder, 'a'), { 'back\\slash': bytesOf(1) }), { code: 'path_unsafe' })
+  await assert.rejects(shareFiles(path.join(folder, 'b'), { README: bytesOf(1), readme: bytesOf(1) }), {
+    code: 'path_unsafe',
+  })
+})
+
+test('a file that is written to while it is hashed is refused', async (t) => {
+  const file = path.join(await tempFolder(t), 'x')
+  await fs.writeFile(file, bytesOf(CHUNK_SIZE * 40))
+  let touched: Promise<void> | undefined
+  const onProgress = () => (touched ??= fs.appendFile(file, 'more'))
+  await assert.rejects(sharePath(file, { pair, created: 1, onProgress }), { code: 'file_changed' })
+  await touched
+})
+
+test('sharing stops when it is told to', async (t) => {
+  const file = path.join(await tempFolder(t), 'x')
+  await fs.writeFile(file, bytesOf(CHUNK_SIZE * 40))
+  const stop = new AbortController()
+  const sharing = sharePath(file, { pair, created: 1, signal: stop.signal, onProgress: () => stop.abort() })
+  await assert.rejects(sharing, { code: 'interrupted' })
+})
