@@ -27,7 +27,7 @@ test('a folder keeps nested and empty folders, empty files and modes', async (t)
     'a/b/deep.txt': bytesOf(10),
     'a-b.txt': bytesOf(20),
     'empty/': Buffer.alloc(0),
-    'nothing': Buffer.alloc(0),
+    nothing: Buffer.alloc(0),
   })
   assert.deepEqual(
     shared.manifest.entries?.map(({ path, type }) => `${type} ${path}`),

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import * as fs from 'node:fs/promises'
+import * as path from 'node:path'
+import { type Duplex, duplexPair } from 'node:stream'
+import { test } from 'node:test'
+import type { Bytes } from '../../node/core/encoding.ts'
+import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
+import { CHUNK_SIZE, verifySpan } from '../../node/core/tree.ts'
+import type { Seeder } from '../../node/files/seed.ts'
+import type { Share, SharedFile } from '../../node/files/share.ts'
+import { bytesOf, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
+
+/** A bare link, on which a test says what it likes and reads frame by frame. */
+function bareLink(seeder: Seeder) {
+  const [near, far] = duplexPair()
+  const served = seeder.serve(far)
+  const frames: Frame[] = []
+  let wake = () => {}
+  const decoder = new FrameDecoder({
+    open: (_, length) => Buffer.alloc(length),
+    frame: (frame) => {
+      frames.push(frame)
+      wake()
+    },
+  })
+  near.on('data', (bytes: Bytes) => decoder.push(bytes))
+  near.on('close', () => wake())
+  return {
+    stream: near as Duplex,
+    served,
+    say: (...said: Frame[]) => said.forEach((frame) => near.write(encodeFrame(frame))),
+    async hear<Type extends Frame['type']>(type: Type): Promise<Frame & { type: Type }> {
+      for (;;) {
+        const frame = frames.shift()
+        if (frame?.type === type) return frame as Frame & { type: Type }
+        if (!frame && near.closed) throw new Error(`the link closed before a ${type} frame`)
+        if (!frame) await new Promise<void>((resolve) => (wake = resolve))
+      }
+    },
+  }
+}
+
+const hello = ({ manifest }: Share): Frame => ({ type: 'hello', content: manifest.hash })
+
+test('a peer that greets learns the manifest, hashes that prove themselves, and chunks', async (t) => {
+  const bytes = bytesOf(CHUNK_SIZE * 5 + 7)
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytes)
+  const link = bareLink(seederOf(share))
+  link.say(hello(share), { type: 'manifestRequest' }, { type: 'hashesRequest', first: 0, count: 2 })
+  assert.equal((await link.hear('bitfield')).bits.length, 0)
+  assert.deepEqual(Buffer.from((await link.hear('manifest')).stored), Buffer.from(share.manifest.stored))
+  const { leaves, uncles } = await link.hear('hashes')
+  const { tree } = share.files.get('') as SharedFile
+  assert.ok(verifySpan(tree.root, { total: 6, first: 0, count: 2 }, leaves, uncles))
+  link.say({ type: 'request', first: 4, count: 2 }, { type: 'request', first: 0, count: 1 })
+  for (const chunk of [4, 5, 0]) {
+    const frame = await link.hear('chunk')
+    assert.equal(frame.chunk, chunk)
+    assert.ok(bytes.subarray(chunk * CHUNK_SIZE, (chunk + 1) * CHUNK_SIZE).equals(frame.data as Buffer))
+  }
+  link.say({ type: 'bye', reason: 'done' })
+  await link.served
+})
+
+test('content that is not shared, and one that no longer is, is said to be missing', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
+  const seeder = seederOf(share)
+  assert.ok(seeder.has(share.manifest.id))
+  seeder.remove(share.manifest.id)
+  assert.ok(!seeder.has(share.manifest.id))
+  const link = bareLink(seeder)
+  link.say(hello(share))
+  assert.equal((await link.hear('bye')).reason, 'content_not_found')
+  await link.served
+})
+
+test('a file that changed after it was shared is not served', async (t) => {
+  const file = path.join(await tempFolder(t), 'x')
+  const share = await shareBytes(file, bytesOf(1000))
+  for (const change of [
+    () => fs.writeFile(file, bytesOf(1000, 'other')),
+    () => fs.truncate(file, 10),
+    () => fs.rm(file),
+  ]) {
+    await change()
+    const link = bareLink(seederOf(share))
+    link.say(hello(share), { type: 'request', first: 0, count: 1 })
+    assert.equal((await link.hear('bye')).reason, 'file_changed')
+  }
+})
+
+test('a peer that breaks the protocol is told so and closed, and the next is served', async (t) => {
+  const share = await shareFiles(path.join(await tempFolder(t), 'x'), { a: bytesOf(CHUNK_SIZE * 3), b: bytesOf(5) })
+  const seeder = seederOf(share)
+  const offences: Frame[][] = [
+    [{ type: 'manifestRequest' }],
+    [hello(share), hello(share)],
+    [hello(share), { type: 'request', first: 3, count: 2 }],
+    [hello(share), { type: 'request', first: 900, count: 1 }],
+    [hello(share), { type: 'hashesRequest', first: 1, count: 2 }],
+    [hello(share), { type: 'chunk', chunk: 0, data: Buffer.from('x') }],
+    [hello(share), { type: 'manifest', stored: Buffer.from('x') }],
+    [hello(share), ...Array.from({ length: 600 }, () => ({ type: 'request' as const, first: 0, count: 2 }))],
+  ]
+  for (const said of offences) {
+    const link = bareLink(seeder)
+    link.say(...said)
+    assert.equal((await link.hear('bye')).reason, 'frame_invalid')
+    await link.served
+  }
+  for (const noise of ['GET / HTTP/1.1\r\n\r\n', '\0\0\0\x02\x01x', '\xff\xff\xff\xff\x02']) {
+    const link = bareLink(seeder)
+    link.stream.write(Buffer.from(noise, 'latin1'))
+    assert.equal((await link.hear('bye')).reason, 'frame_invalid')
+  }
+  const link = bareLink(seeder)
+  link.say(hello(share), { type: 'request', first: 3, count: 1 })
+  assert.deepEqual((await link.hear('chunk')).data, bytesOf(5))
+})
+
+test('what was cancelled does not come', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
+  const link = bareLink(seederOf(share))
+  link.say(
+    hello(share),
+    { type: 'request', first: 0, count: 30 },
+    { type: 'cancel', first: 10, count: 15 },
+    { type: 'request', first: 35, count: 1 },
+  )
+  const came: number[] = []
+  while (came.at(-1) !== 35) came.push((await link.hear('chunk')).chunk)
+  assert.deepEqual(came, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25, 26, 27, 28, 29, 35])
+})
+
+test('a peer that asks and does not read holds a few blocks of memory, not the file', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
+  const [near, far] = duplexPair()
+  void seederOf(share).serve(far)
+  near.write(encodeFrame(hello(share)))
+  near.write(encodeFrame({ type: 'request', first: 0, count: 40 }))
+  await new Promise((resolve) => near.once('readable', resolve))
+  assert.ok(far.writableLength + near.readableLength < CHUNK_SIZE * 12)
+  near.destroy()
+})
+
+test('more links than are served are told that the seeder is busy', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
+  const seeder = seederOf(share)
+  const links = Array.from({ length: 64 }, () => bareLink(seeder))
+  const late = bareLink(seeder)
+  assert.equal((await late.hear('bye')).reason, 'busy')
+  for (const link of links) link.stream.destroy()
+})
