@@ -41,6 +41,8 @@ export async function startHttp(at: { host: string; port: number }, measured: Me
     requestTimeout: 5_000,
     connectionTimeout: 10_000,
     maxRequestsPerSocket: 100,
+    // Otherwise a visitor who never finishes its request holds up a stop.
+    forceCloseConnections: true,
   })
   server.server.maxConnections = 64
   server.get('/healthz', () => ({ ok: true, connections: measured.connections() }))
@@ -48,8 +50,10 @@ export async function startHttp(at: { host: string; port: number }, measured: Me
   try {
     await server.listen({ host: at.host, port: at.port })
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause
-    throw new P2pnsError('port_in_use', `The address ${at.host}:${at.port} is taken`, { cause })
+    const { code } = cause as NodeJS.ErrnoException
+    throw new P2pnsError('port_in_use', `It is not possible to listen on ${at.host} port ${at.port} (${code})`, {
+      cause,
+    })
   }
   const { address, port } = server.server.address() as AddressInfo
   return { host: address, port, stop: () => server.close() }

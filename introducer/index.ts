@@ -11,9 +11,11 @@ import { P2pnsError } from '../node/core/errors.ts'
 import { nodeKey } from '../node/core/keys.ts'
 import { encodeReceipt } from '../node/core/lease.ts'
 import { realmOf } from '../node/core/realm.ts'
+import { kindOf } from '../node/core/records.ts'
 import { createHost, type Host } from '../node/net/host.ts'
 import { INTRODUCER_PROTOCOL } from '../node/net/introducers.ts'
 import { isLoopback, listenAddresses, rememberControlPort } from '../node/net/listen.ts'
+import { withPeerId } from '../node/net/peers.ts'
 import { serveRpc } from '../node/net/rpc.ts'
 import { loadSeed } from '../node/seed.ts'
 import { openStore, type Store } from '../node/store.ts'
@@ -95,7 +97,7 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
     }
     const running = host
     return {
-      address: preferred(addresses()),
+      address: preferred(addresses()) ?? '',
       addresses: addresses(),
       ...(http ? { http: { host: http.host, port: http.port } } : {}),
       async stop() {
@@ -123,7 +125,9 @@ async function answer(parts: Parts, asker: PeerId, method: string, args: readonl
   switch (method) {
     case 'get': {
       counters.get++
-      const value = await host.records.value(bytesAt(args, 0))
+      const key = bytesAt(args, 0)
+      kindOf(key)
+      const value = await host.records.value(key)
       return value === undefined ? [] : [value]
     }
     case 'put':
@@ -161,19 +165,15 @@ async function randomPeers(libp2p: Libp2p, asker: PeerId): Promise<string[]> {
   while (peers.length > 0 && found.length < PEERS_PER_ANSWER) {
     const [peer] = peers.splice(randomInt(peers.length), 1)
     const known = await libp2p.peerStore.get(peer as PeerId).catch(() => undefined)
-    const address = known?.addresses[0]?.multiaddr
-    if (address !== undefined) found.push(withPeer(address.toString(), String(peer)))
+    const address = preferred((known?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()))
+    if (address !== undefined) found.push(withPeerId(address, String(peer)))
   }
   return found
 }
 
-function withPeer(address: string, peer: string): string {
-  return address.includes('/p2p/') ? address : `${address}/p2p/${peer}`
-}
-
-/** A person who copies the address wants one that others can reach: loopback comes last. */
-function preferred(addresses: string[]): string {
-  return addresses.find((address) => !isLoopback(address)) ?? addresses[0] ?? ''
+/** One that others can reach: loopback comes last. */
+function preferred(addresses: string[]): string | undefined {
+  return addresses.find((address) => !isLoopback(address)) ?? addresses[0]
 }
 
 function witnessStore(store: Store) {

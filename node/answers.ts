@@ -2,16 +2,15 @@
 import type { Policy, Resolved } from './contract.ts'
 import type { Rr } from './core/dns.ts'
 import { rdataParts } from './core/dns.ts'
-import { toZ32 } from './core/encoding.ts'
 import { P2pnsError } from './core/errors.ts'
-import { keyNameOf, parseName } from './core/name.ts'
+import { keyNameOf, type Name, parseName } from './core/name.ts'
 import { rrToText, TYPE, typeName, typeNumber } from './core/rdata.ts'
 import { below, lookupInZone, rrUnder, type Zone } from './core/zone.ts'
 import type { Names } from './names.ts'
 
 const MAX_ALIASES = 8
 
-/** Errors: those of a lookup, type_not_found, record_data_invalid for a type that is none. */
+/** Errors: those of a lookup, type_not_found, record_data_invalid for a type that is none, malformed for aliases in a circle. */
 export async function resolveText(
   names: Names,
   text: string,
@@ -22,7 +21,7 @@ export async function resolveText(
   const wanted = typeNumber(type)
   const { zone, expiresAt, known } = await names.lookup(name, options)
   const owner = name.labels.join('.')
-  const rrs = follow(zone, owner, wanted)
+  const rrs = follow(zone, name, wanted)
   if (rrs.length === 0) {
     const { status } = lookupInZone(zone, owner, wanted)
     if (status === 'nxdomain') throw new P2pnsError('name_not_found', `${name.apex} has nothing named ${name.text}`)
@@ -39,16 +38,20 @@ export async function resolveText(
   }
 }
 
-function follow(zone: Zone, start: string, type: number): Rr[] {
+/** Errors: malformed when the aliases do not come to an end. */
+function follow(zone: Zone, name: Name, type: number): Rr[] {
   const found: Rr[] = []
-  let owner: string | undefined = start
-  for (let step = 0; owner !== undefined && step < MAX_ALIASES; step++) {
+  let owner: string | undefined = name.labels.join('.')
+  for (let step = 0; owner !== undefined; step++) {
+    if (step > MAX_ALIASES) {
+      throw new P2pnsError('malformed', `${name.text} leads through more than ${MAX_ALIASES} aliases`)
+    }
     const { status, rrs } = lookupInZone(zone, owner, type)
     found.push(...rrs)
     if (status !== 'cname') break
-    const alias = rrs[0] as Rr
+    const alias = rrUnder(zone, rrs[0] as Rr, name.apex)
     const [target] = rdataParts(TYPE.CNAME, alias.rdata, 0, alias.rdata.length)
-    owner = below(String(target), toZ32(zone.key))
+    owner = below(String(target), name.apex) ?? below(String(target), keyNameOf(zone.key))
   }
   return found
 }

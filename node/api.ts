@@ -7,13 +7,15 @@ import * as fs from 'node:fs/promises'
 import * as http from 'node:http'
 import * as net from 'node:net'
 import * as path from 'node:path'
-import * as readline from 'node:readline'
 import { PassThrough } from 'node:stream'
+import type { FastifyError } from 'fastify'
 import type { Job, P2pnsNode, Progress } from './contract.ts'
 import { ERRORS, type ErrorCode, isError, P2pnsError } from './core/errors.ts'
 
 /** Bytes of the arguments of one call. */
 const BODY_LIMIT = 64 * 1024
+/** Bytes of a socket's path, the final NUL of sun_path (unix(7)) not counted. */
+const MAX_SOCKET_PATH = process.platform === 'linux' ? 107 : 103
 /** Milliseconds between two progress lines of one call. */
 const PROGRESS_EVERY_MS = 100
 
@@ -42,21 +44,33 @@ export function socketPath(home: string): string {
 export async function serveApi(node: P2pnsNode, home: string): Promise<{ stop(): Promise<void> }> {
   const { fastify } = await import('fastify')
   const socket = socketPath(home)
+  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH) {
+    throw new P2pnsError('usage', `The path of the home ${home} is too long for a socket in it`)
+  }
   if (await answers(socket)) throw new P2pnsError('node_running', `A node already runs in ${home}`)
   await fs.rm(socket, { force: true })
 
   const server = fastify({ bodyLimit: BODY_LIMIT, requestTimeout: 10_000, forceCloseConnections: true })
-  server.post<{ Params: { method: string }; Body: object | undefined }>('/:method', (request, reply) => {
+  server.removeContentTypeParser('text/plain')
+  server.setErrorHandler<FastifyError>((error, _request, reply) => {
+    const code = error.statusCode === 413 ? 'too_large' : 'usage'
+    return reply.code(error.statusCode ?? 400).send({ error: { code, what: error.message } })
+  })
+  server.setNotFoundHandler((request, reply) => {
+    return reply.code(404).send({ error: { code: 'usage', what: `There is no method ${request.url}` } })
+  })
+  server.post<{ Params: { method: string }; Body: unknown }>('/:method', (request, reply) => {
     const { method } = request.params
-    if (!Object.hasOwn(CALLS, method)) {
-      return reply.code(404).send({ error: { code: 'usage', message: `There is no method ${method}` } })
-    }
+    const args = request.body ?? {}
+    if (!Object.hasOwn(CALLS, method)) return reply.callNotFound()
+    if (typeof args !== 'object') throw new TypeError('The arguments of a call are not an object')
     const hangUp = new AbortController()
     const lines = new PassThrough()
     reply.raw.on('close', () => hangUp.abort())
-    void run(node, method as Method, request.body ?? {}, hangUp.signal, lines)
+    void run(node, method as Method, args, hangUp.signal, lines)
     return reply.type('application/x-ndjson').send(lines)
   })
+  await server.ready()
   // The umask closes the moment between bind and chmod.
   const umask = process.umask(0o177)
   try {
@@ -104,7 +118,8 @@ async function answers(socket: string): Promise<boolean> {
       probe.destroy()
       resolve(true)
     })
-    probe.once('error', () => resolve(false))
+    // Too many wait already: somebody is there, and busy.
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'))
   })
 }
 
@@ -128,6 +143,10 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
 }
 
 async function ask<T>(socketPath: string, method: Method, args: object, { signal, onProgress }: Job): Promise<T> {
+  const body = JSON.stringify(args)
+  if (Buffer.byteLength(body) > BODY_LIMIT) {
+    throw new P2pnsError('too_large', `The arguments have more than ${BODY_LIMIT} bytes`)
+  }
   const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
     const request = http.request(
       {
@@ -140,12 +159,12 @@ async function ask<T>(socketPath: string, method: Method, args: object, { signal
       resolve,
     )
     request.on('error', reject)
-    request.end(JSON.stringify(args))
+    request.end(body)
   }).catch((cause: unknown) => {
     throw lost(signal, cause)
   })
   try {
-    for await (const text of readline.createInterface({ input: response })) {
+    for await (const text of linesOf(response)) {
       const line = JSON.parse(text) as { progress?: Progress; result?: T; error?: { code: string; what: string } }
       if (line.error) throw received(line.error)
       if (line.progress) onProgress?.(line.progress)
@@ -156,6 +175,17 @@ async function ask<T>(socketPath: string, method: Method, args: object, { signal
     throw lost(signal, cause)
   }
   throw lost(signal)
+}
+
+/** Not by node:readline: an error that comes after the last line that was wanted would end the process. */
+async function* linesOf(response: http.IncomingMessage): AsyncGenerator<string> {
+  let rest = ''
+  for await (const text of response.setEncoding('utf8') as AsyncIterable<string>) {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
+  if (rest !== '') yield rest
 }
 
 function received({ code, what }: { code: string; what: string }): P2pnsError {

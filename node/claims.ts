@@ -28,10 +28,12 @@ export interface Claimed {
 
 /** Seconds: the longest term that a witness signs. */
 const TERM = 90 * 86_400
+/** Bits of work, some 20 s of one core: a realm that asks for more could keep this machine busy for years. */
+const MAX_WORK = 24
 
 /**
  * Makes `short` the name of `owner` in `realm`. `witnesses` are the introducers that may sign for it.
- * Errors: name_taken, network_unreachable, and what a witness refuses with.
+ * Errors: name_taken, network_unreachable, work_missing, and what a witness refuses with.
  */
 export async function claimName(request: {
   short: string
@@ -44,7 +46,7 @@ export async function claimName(request: {
   signal?: AbortSignal
 }): Promise<Claimed> {
   const { short, realm, pending, now } = request
-  const row = `${toHex(realmId(realm))}/${short}`
+  const row = rowOf(realm, short)
   const stored = await pending.get(row)
   const attempt = stored === undefined ? await start(request, row) : restore(stored)
   try {
@@ -60,6 +62,18 @@ export async function claimName(request: {
   }
 }
 
+/** What a registration that broke off after its lease was stored left to be done: the recovery seed is still to be shown. */
+export async function unsettled(lease: Lease, pending: Table<PendingClaim>): Promise<Claimed | undefined> {
+  const row = rowOf(lease.realm, lease.claim.name)
+  const stored = await pending.get(row)
+  if (stored?.claim !== toHex(encodeClaim(lease.claim))) return undefined
+  return { lease, recoverySeed: fromHex(stored.recoverySeed), settled: () => pending.delete(row) }
+}
+
+function rowOf(realm: Realm, short: string): string {
+  return `${toHex(realmId(realm))}/${short}`
+}
+
 interface Attempt {
   claim: Claim
   auth: Auth
@@ -68,6 +82,9 @@ interface Attempt {
 
 async function start(request: Parameters<typeof claimName>[0], row: string): Promise<Attempt> {
   const { short, owner, realm, pending, now, random } = request
+  if (realm.bits > MAX_WORK) {
+    throw new P2pnsError('work_missing', `The realm asks for ${realm.bits} bits of work, and ${MAX_WORK} are too many`)
+  }
   const recoverySeed = random(32)
   const from = Math.floor(now() / 1000)
   const claim = mine(

@@ -6,6 +6,7 @@ import { parseName } from './core/name.ts'
 import { TYPE, txtStrings } from './core/rdata.ts'
 import { lookupInZone, type Zone } from './core/zone.ts'
 import type { Names } from './names.ts'
+import { peerIdOf } from './net/host.ts'
 
 export interface ContentRef {
   id: string
@@ -24,7 +25,8 @@ export function isCid(text: string): boolean {
 
 /** `target`: `CID[/PATH]`, `NAME[/PATH]`, or a link `p2pns:CID[/PATH]?peer=MULTIADDR&...`. Errors: those of a lookup, content_not_found. */
 export async function findContent(names: Names, target: string, signal?: AbortSignal): Promise<ContentRef> {
-  const [plain = '', query = ''] = target.replace(/^p2pns:(\/\/)?/, '').split('?')
+  const link = /^p2pns:(?:\/\/)?([^?]*)\??(.*)$/s.exec(target)
+  const [plain, query] = link === null ? [target, ''] : [link[1] as string, link[2] as string]
   const [head = '', ...rest] = plain.split('/')
   const entry = rest.filter((part) => part !== '').join('/')
   if (isCid(head)) {
@@ -33,30 +35,49 @@ export async function findContent(names: Names, target: string, signal?: AbortSi
   }
   const name = parseName(head)
   const { zone } = await names.lookup(name, signal ? { signal } : {})
-  const link = texts(zone, '_dnslink', name.labels).find((text) => text.startsWith('dnslink=/p2pns/'))
-  if (link === undefined) throw new P2pnsError('content_not_found', `${name.text} names no content`)
-  const [id = '', ...inner] = link.slice('dnslink=/p2pns/'.length).split('/')
-  hashOfCid(id)
+  const [content] = texts(zone, '_dnslink', name.labels).flatMap(contentIn)
+  if (content === undefined) throw new P2pnsError('content_not_found', `${name.text} names no content`)
   const addresses = texts(zone, '_dnsaddr', []).filter((text) => text.startsWith('dnsaddr='))
   return {
-    id,
-    entry: [...inner, entry].filter((part) => part !== '').join('/'),
+    id: content.id,
+    entry: [...content.inner, entry].filter((part) => part !== '').join('/'),
     peers: addressesIn(addresses.map((text) => text.slice('dnsaddr='.length))),
   }
 }
 
+/** What `dnslink=/p2pns/<manifest id>[/<path>]` names; nothing when it is not of that form. */
+function contentIn(text: string): { id: string; inner: string[] }[] {
+  const [, id = '', path = ''] = /^dnslink=\/p2pns\/([^/]*)(.*)$/s.exec(text) ?? []
+  try {
+    hashOfCid(id)
+    return [{ id, inner: path.split('/') }]
+  } catch {
+    return []
+  }
+}
+
 function texts(zone: Zone, label: string, below: string[]): string[] {
-  const { rrs } = lookupInZone(zone, [label, ...below].join('.'), TYPE.TXT)
+  const { status, rrs } = lookupInZone(zone, [label, ...below].join('.'), TYPE.TXT)
+  if (status !== 'answer') return []
   return rrs.map((rr) => txtStrings(rr.rdata).join(''))
 }
 
-/** Those that can be read; a record of somebody else's may hold anything. */
+/** Those that can be read and name a peer; a record of somebody else's may hold anything. */
 function addressesIn(list: string[]): Multiaddr[] {
   return list.slice(0, 16).flatMap((text) => {
     try {
-      return [multiaddr(text)]
+      const address = multiaddr(text)
+      return endsInPeerId(address) ? [address] : []
     } catch {
       return []
     }
   })
+}
+
+export function endsInPeerId(address: Multiaddr): boolean {
+  try {
+    return peerIdOf(address) !== undefined
+  } catch {
+    return false
+  }
 }

@@ -4,18 +4,22 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Known, Policy } from './contract.ts'
-import { chainId, isRelease } from './core/claim.ts'
-import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
+import type { Bytes } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
-import { type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
-import { keyNameOf, type Name, parseName } from './core/name.ts'
+import { leaseDhtKey } from './core/lease.ts'
+import { type Name, parseName } from './core/name.ts'
 import { clampTtl, DEFAULT_TTL, MIN_TTL } from './core/rdata.ts'
 import { realmId } from './core/realm.ts'
-import { newerZone, parseZone, type Zone, zoneDhtKey } from './core/zone.ts'
-import type { RecordNetwork } from './net/record-network.ts'
+import { type Zone, zoneDhtKey } from './core/zone.ts'
+import { type Learnt, type LearntRecord, LearntRecords, STALE_AFTER_MS, signedAt } from './learnt.ts'
+import type { NetworkRecord, RecordNetwork } from './net/record-network.ts'
 import type { OwnZones } from './own-zones.ts'
+import type { Pin } from './pins.ts'
 import type { Realms } from './realms.ts'
 import type { Table } from './store.ts'
+
+export type { Learnt } from './learnt.ts'
+export type { Pin } from './pins.ts'
 
 export interface ZoneAnswer {
   zone: Zone
@@ -25,30 +29,6 @@ export interface ZoneAnswer {
   known: Known
 }
 
-/** What was learnt of an apex; bytes in hex, `fetchedAt` in ms. */
-export interface Learnt {
-  record: string
-  isNamed: boolean
-  fetchedAt: number
-  source: 'introducer' | 'dht'
-}
-
-/** The owner of a short name, as first seen: it changes only along its lease chain. Hex. */
-export interface Pin {
-  chain: string
-  owner: string
-}
-
-interface Entry {
-  zone: Zone
-  lease: Lease | undefined
-  fetchedAt: number
-  source: 'introducer' | 'dht'
-}
-
-/** Zone records are signed daily: one this old (ms) was not renewed, and one older by far is of no use. */
-const STALE_AFTER_MS = 48 * 3600_000
-const USELESS_AFTER_MS = STALE_AFTER_MS + 7 * 86_400_000
 /** A name that was not there is not asked for again for this long (ms). */
 const NEGATIVE_TTL_MS = 30_000
 const LOOKUP_TIMEOUT_MS = 12_000
@@ -57,13 +37,11 @@ export class Names {
   readonly #network: RecordNetwork
   readonly #own: OwnZones
   readonly #realms: Realms
-  readonly #cache: Table<Learnt>
-  readonly #pins: Table<Pin>
+  readonly #learnt: LearntRecords
   readonly #petnames: Table<string>
   readonly #now: () => number
-  readonly #entries = new LRUCache<string, Entry>({ max: 10_000 })
   readonly #missing = new LRUCache<string, number>({ max: 10_000 })
-  readonly #running = new Map<string, Promise<Entry | undefined>>()
+  readonly #running = new Map<string, Promise<LearntRecord | undefined>>()
 
   constructor(parts: {
     network: RecordNetwork
@@ -77,13 +55,12 @@ export class Names {
     this.#network = parts.network
     this.#own = parts.own
     this.#realms = parts.realms
-    this.#cache = parts.cache
-    this.#pins = parts.pins
+    this.#learnt = new LearntRecords(parts.cache, parts.pins, parts.now)
     this.#petnames = parts.petnames
     this.#now = parts.now
   }
 
-  /** The zone that a name stands in. Errors: name_not_found, network_unreachable, pin_conflict. */
+  /** The zone that a name stands in. Errors: name_not_found, no_introducer, network_unreachable, timed_out, pin_conflict, record_older. */
   async lookup(name: Name, options: { policy?: Policy; signal?: AbortSignal } = {}): Promise<ZoneAnswer> {
     if (name.kind === 'pet') {
       const keyName = await this.#petnames.get(name.pet)
@@ -94,14 +71,15 @@ export class Names {
     const own = this.#ownZone(name)
     if (own !== undefined) return this.#answer(own)
     const policy = options.policy ?? 'cache-first'
-    const cached = await this.#cached(name)
-    if (policy !== 'network' && cached !== undefined && this.#now() < expiry(cached))
-      return this.#learnt(name, cached, 'cache')
+    const cached = await this.#learnt.cached(name)
+    if (policy !== 'network' && cached !== undefined && this.#isWithin(ttlOf(cached.zone) * 1000, cached.fetchedAt))
+      return this.#shown(name, cached, 'cache')
     if (policy === 'cache-only') {
       if (cached === undefined) throw notFound(name.apex, 'it is not in the cache')
-      return this.#learnt(name, cached, 'unconfirmed')
+      return this.#shown(name, cached, 'unconfirmed')
     }
-    if (policy === 'cache-first' && (this.#missing.get(name.apex) ?? 0) > this.#now()) {
+    const missedAt = this.#missing.get(name.apex)
+    if (policy === 'cache-first' && missedAt !== undefined && this.#isWithin(NEGATIVE_TTL_MS, missedAt)) {
       throw notFound(name.apex, 'nobody had it a moment ago')
     }
     return this.#ask(name, cached, options.signal)
@@ -112,27 +90,30 @@ export class Names {
   }
 
   async clearCache(): Promise<void> {
-    this.#entries.clear()
     this.#missing.clear()
-    await this.#cache.clear()
+    await this.#learnt.clear()
   }
 
-  async #ask(name: Name, cached: Entry | undefined, signal?: AbortSignal): Promise<ZoneAnswer> {
+  async #ask(name: Name, cached: LearntRecord | undefined, signal?: AbortSignal): Promise<ZoneAnswer> {
     try {
       const entry = await this.#fetch(name, signal)
-      if (entry !== undefined) return this.#learnt(name, entry, 'fetched')
+      if (entry !== undefined && this.#learnt.isUsable(entry)) return this.#shown(name, entry, 'fetched')
     } catch (error) {
-      // Offline, what was right yesterday is better than nothing (RFC 8767).
-      const usable = cached !== undefined && this.#now() - signedAt(cached.zone) < USELESS_AFTER_MS
-      if (usable && isError(error, 'network_unreachable', 'timed_out')) return this.#learnt(name, cached, 'unconfirmed')
+      // Offline, or fed with old records, what was right yesterday is better than nothing (RFC 8767).
+      const unanswered = isError(error, 'network_unreachable', 'peer_unreachable', 'timed_out', 'record_older')
+      if (cached !== undefined && unanswered) return this.#shown(name, cached, 'unconfirmed')
       throw error
     }
-    this.#missing.set(name.apex, this.#now() + NEGATIVE_TTL_MS)
+    // The network forgets a record two days after its owner left; and who denies having it proves nothing.
+    const kept = await this.#learnt.cached(name)
+    if (kept !== undefined) return this.#shown(name, kept, 'unconfirmed')
+    this.#missing.set(name.apex, this.#now())
     throw notFound(name.apex, 'nobody who answered has it')
   }
 
   /** One question per apex at a time, whoever asks; the asker who leaves does not end it for the others. */
-  async #fetch(name: Name, signal?: AbortSignal): Promise<Entry | undefined> {
+  async #fetch(name: Name, signal?: AbortSignal): Promise<LearntRecord | undefined> {
+    signal?.throwIfAborted()
     let running = this.#running.get(name.apex)
     if (running === undefined) {
       running = this.#fetchOnce(name, AbortSignal.timeout(LOOKUP_TIMEOUT_MS)).finally(() =>
@@ -141,27 +122,30 @@ export class Names {
       this.#running.set(name.apex, running)
     }
     if (signal === undefined) return running
-    signal.throwIfAborted()
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
     })
     return Promise.race([running, aborted])
   }
 
-  async #fetchOnce(name: Name, signal: AbortSignal): Promise<Entry | undefined> {
+  async #fetchOnce(name: Name, signal: AbortSignal): Promise<LearntRecord | undefined> {
     const keys = this.#keysOf(name)
     const answers = await Promise.allSettled(
       keys.map(async (key) => {
-        const accept = (value: Bytes, source: 'introducer' | 'dht') => this.#accept(name, value, source)
         const found = await this.#network.get(key, {
           signal,
-          onNewer: ({ value, source }) => void accept(value, source).catch(() => {}),
+          onNewer: (newer) => void this.#accept(name, newer).catch(() => {}),
         })
-        return found && accept(found.value, found.source)
+        return found && this.#accept(name, found)
       }),
     )
     for (const answer of answers) if (answer.status === 'fulfilled' && answer.value !== undefined) return answer.value
-    for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+    for (const answer of answers) {
+      if (answer.status === 'fulfilled') continue
+      // Nobody but our own clock interrupts a question that several may share.
+      if (!isError(answer.reason, 'interrupted')) throw answer.reason
+      throw new P2pnsError('timed_out', `${name.apex} could not be looked up in time`, { cause: answer.reason })
+    }
     return undefined
   }
 
@@ -176,55 +160,16 @@ export class Names {
     return realms.map((realm) => leaseDhtKey(realmId(realm), name.short))
   }
 
-  /** Keeps a record that passed its checks, unless what is held already is newer or the pin says another owner. */
-  async #accept(name: Name, value: Bytes, source: 'introducer' | 'dht'): Promise<Entry> {
-    const entry = read(name, value, this.#now(), source)
-    if (entry.lease !== undefined) await this.#checkPin(name, entry.lease)
-    const held = await this.#cached(name)
-    const isOlder =
-      held !== undefined && equalBytes(held.zone.key, entry.zone.key) && newerZone(held.zone, entry.zone) > 0
-    const kept = isOlder ? { ...held, fetchedAt: this.#now() } : entry
-    this.#entries.set(name.apex, kept)
-    this.#missing.delete(name.apex)
-    if (!isOlder) {
-      await this.#cache.put(name.apex, {
-        record: toHex(value),
-        isNamed: entry.lease !== undefined,
-        fetchedAt: entry.fetchedAt,
-        source,
-      })
-    }
-    return kept
+  async #accept(name: Name, { value, source }: NetworkRecord): Promise<LearntRecord | undefined> {
+    const learnt = await this.#learnt.accept(name, value, source)
+    if (learnt !== undefined) this.#missing.delete(name.apex)
+    return learnt
   }
 
-  /** Errors: pin_conflict when another chain than the one first seen claims the name. */
-  async #checkPin(name: Name, lease: Lease): Promise<void> {
-    const chain = toHex(chainId(lease.claim))
-    const pin = await this.#pins.get(name.apex)
-    if (pin !== undefined && pin.chain !== chain) {
-      throw new P2pnsError(
-        'pin_conflict',
-        `${name.apex} was ${keyNameOf(fromHex(pin.owner))} and is now somebody else's`,
-      )
-    }
-    const owner = toHex(lease.claim.owner)
-    if (pin === undefined || pin.owner !== owner) await this.#pins.put(name.apex, { chain, owner })
-  }
-
-  async #cached(name: Name): Promise<Entry | undefined> {
-    const known = this.#entries.get(name.apex)
-    if (known !== undefined) return known
-    const learnt = await this.#cache.get(name.apex)
-    if (learnt === undefined) return undefined
-    try {
-      const entry = read(name, fromHex(learnt.record), this.#now(), learnt.source)
-      this.#entries.set(name.apex, { ...entry, fetchedAt: learnt.fetchedAt })
-      return this.#entries.get(name.apex)
-    } catch {
-      // Written by an older version, or its lease has ended.
-      await this.#cache.delete(name.apex)
-      return undefined
-    }
+  /** False also for a time that is still to come: a clock that was ahead must not make an answer last for years. */
+  #isWithin(ms: number, since: number): boolean {
+    const age = this.#now() - since
+    return age >= 0 && age < ms
   }
 
   #ownZone(name: Name): Zone | undefined {
@@ -244,7 +189,7 @@ export class Names {
   }
 
   /** `fetched`: just now. `cache`: still fresh. `unconfirmed`: the network could not be asked, so it is soon again. */
-  #learnt(name: Name, entry: Entry, how: 'fetched' | 'cache' | 'unconfirmed'): ZoneAnswer {
+  #shown(name: Name, entry: LearntRecord, how: 'fetched' | 'cache' | 'unconfirmed'): ZoneAnswer {
     const { zone, lease, source } = entry
     const stale = how === 'unconfirmed' || this.#now() - signedAt(zone) > STALE_AFTER_MS
     return {
@@ -261,29 +206,15 @@ export class Names {
   }
 }
 
-function read(name: Name, value: Bytes, now: number, source: 'introducer' | 'dht'): Entry {
-  if (name.kind === 'key') {
-    return { zone: parseZone(value, { key: name.key, now }), lease: undefined, fetchedAt: now, source }
-  }
-  const { lease, zoneBytes } = parseNamed(value)
-  verifyLease(lease, now)
-  if (isRelease(lease.claim)) throw notFound(name.apex, 'its owner gave it up')
-  return { zone: parseZone(zoneBytes, { key: lease.claim.owner, now }), lease, fetchedAt: now, source }
-}
-
 /** Seconds: the smallest TTL of the zone, within bounds. */
 function ttlOf(zone: Zone): number {
   const smallest = zone.rrs.reduce((least, rr) => Math.min(least, rr.ttl), Number.POSITIVE_INFINITY)
   return Number.isFinite(smallest) ? clampTtl(smallest) : DEFAULT_TTL
 }
 
-function expiry(entry: Entry): number {
-  return entry.fetchedAt + ttlOf(entry.zone) * 1000
-}
-
-/** Milliseconds since 1970. */
-function signedAt(zone: Zone): number {
-  return Number(zone.seq / 1000n)
+function expiry({ zone, lease, fetchedAt }: LearntRecord): number {
+  const leaseEnd = lease === undefined ? Number.POSITIVE_INFINITY : lease.claim.until * 1000
+  return Math.min(fetchedAt + ttlOf(zone) * 1000, leaseEnd)
 }
 
 function notFound(apex: string, why: string): P2pnsError {

@@ -2,12 +2,13 @@
 
 import type { Rr } from './core/dns.ts'
 import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
-import { P2pnsError } from './core/errors.ts'
+import { isError } from './core/errors.ts'
 import { type KeyPair, zoneKey } from './core/keys.ts'
 import { encodeLease, encodeNamed, type Lease, leaseDhtKey, parseLease } from './core/lease.ts'
 import { keyNameOf } from './core/name.ts'
 import { rrFromText } from './core/rdata.ts'
-import { parseZone, signZone, type Zone, zoneDhtKey } from './core/zone.ts'
+import { newerZone, parseZone, signZone, type Zone, zoneDhtKey } from './core/zone.ts'
+import { keyedLocks } from './net/locks.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Publisher } from './publisher.ts'
 import type { Table } from './store.ts'
@@ -36,7 +37,8 @@ export interface OwnZone {
 
 /** Signed anew at least this often, since readers call a record stale after 48 h. */
 const RESIGN_MS = 20 * 3600_000
-const CHECK_MS = 10 * 60_000
+/** Also how soon one that could not be signed anew, since the network was away, is tried again. */
+const CHECK_MS = 60_000
 
 export class OwnZones {
   readonly #master: Bytes
@@ -47,6 +49,9 @@ export class OwnZones {
   readonly #addresses: () => string[]
   readonly #now: () => number
   readonly #zones = new Map<string, OwnZone>()
+  /** For work on the zone of a label from reading it to publishing it, so that no change is lost to another one. */
+  readonly oneAtATime = keyedLocks()
+  #checking = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(parts: {
@@ -86,36 +91,47 @@ export class OwnZones {
     const known = this.#zones.get(label)
     if (known) return known
     const own = this.#restore(label, { rrs: [], peers: ['self'], signed: '', lease: '' })
-    const published = await this.#published(own, signal)
-    if (published !== undefined) {
-      own.zone = published
-      own.rrs = published.rrs.filter((rr) => rr.name !== '_dnsaddr')
+    try {
+      return await this.#newest(own, signal)
+    } catch (error) {
+      if (isError(error, 'network_unreachable')) return own
+      throw error
     }
-    return own
   }
 
-  /** Signs and publishes; the record is on disk before anybody else sees it. Resolves to how many others took it. */
+  /**
+   * Signs and publishes; the record is on disk before anybody else sees it. Resolves to how many others took it.
+   * Errors: too_large; record_older when another machine with the same seed was here, whose zone is then taken over.
+   */
   async publish(own: OwnZone, signal?: AbortSignal): Promise<number> {
     const last = own.zone?.seq ?? 0n
     const now = BigInt(this.#now()) * 1000n
     const zone = signZone(own.pair, now > last ? now : last + 1n, [...own.rrs, ...this.#dnsaddr(own)])
-    own.zone = zone
-    this.#zones.set(own.label, own)
-    await this.#save(own)
+    const signed = { ...own, zone }
+    await this.#save(signed)
     const puts = [this.#publisher.publish(zoneDhtKey(zone.key), zone.bytes, signal)]
     if (own.lease !== undefined) {
       const key = leaseDhtKey(own.lease.claim.rid, own.lease.claim.name)
       puts.push(this.#publisher.publish(key, encodeNamed(own.lease, zone.bytes), signal))
     }
-    return Math.min(...(await Promise.all(puts)))
+    try {
+      return Math.min(...(await Promise.all(puts)))
+    } catch (error) {
+      if (isError(error, 'record_older')) await this.#save(await this.#newest(signed, signal))
+      throw error
+    }
   }
 
-  /** Signs anew what is a day old, and at the start what names an address that this node no longer has. */
+  /** Signs anew what is nearly a day old, and what lacks an address that this node has. */
   start(): void {
     const check = async () => {
-      for (const own of this.all()) {
-        if (own.zone !== undefined && this.#isDue(own, own.zone)) await this.publish(own).catch(() => {})
+      if (this.#checking) return
+      this.#checking = true
+      for (const label of this.#zones.keys()) {
+        // What cannot be read from the network or published now waits for the next check.
+        await this.oneAtATime(label, () => this.#renew(label)).catch(() => {})
       }
+      this.#checking = false
     }
     void check()
     this.#timer = setInterval(() => void check(), CHECK_MS)
@@ -124,6 +140,12 @@ export class OwnZones {
 
   stop(): void {
     clearInterval(this.#timer)
+  }
+
+  async #renew(label: string): Promise<void> {
+    const own = this.#zones.get(label)
+    if (own?.zone === undefined || !this.#isDue(own, own.zone)) return
+    await this.publish(await this.#newest(own))
   }
 
   #isDue(own: OwnZone, zone: Zone): boolean {
@@ -138,15 +160,13 @@ export class OwnZones {
     return addresses.map((address) => rrFromText({ label: '_dnsaddr', type: 'TXT', data: `dnsaddr=${address}` }))
   }
 
-  async #published(own: OwnZone, signal?: AbortSignal): Promise<Zone | undefined> {
-    const key = zoneDhtKey(own.pair.publicKey)
-    try {
-      const found = await this.#network.get(key, { wait: 'best', ...(signal ? { signal } : {}) })
-      return found && parseZone(found.value, { key: own.pair.publicKey })
-    } catch (error) {
-      if (error instanceof P2pnsError && error.code === 'network_unreachable') return undefined
-      throw error
-    }
+  /** The zone as the network has it where that is newer, from before this machine's time or by another with its seed. */
+  async #newest(own: OwnZone, signal?: AbortSignal): Promise<OwnZone> {
+    const key = own.pair.publicKey
+    const found = await this.#network.get(zoneDhtKey(key), { wait: 'best', ...(signal ? { signal } : {}) })
+    const zone = found && parseZone(found.value, { key })
+    if (zone === undefined || (own.zone !== undefined && newerZone(zone, own.zone) <= 0)) return own
+    return { ...own, zone, rrs: zone.rrs.filter((rr) => rr.name !== '_dnsaddr') }
   }
 
   #restore(label: string, state: ZoneState): OwnZone {
@@ -169,5 +189,6 @@ export class OwnZones {
       signed: own.zone === undefined ? '' : toHex(own.zone.bytes),
       lease: own.lease === undefined ? '' : toHex(encodeLease(own.lease)),
     })
+    this.#zones.set(own.label, own)
   }
 }

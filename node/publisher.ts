@@ -4,6 +4,7 @@
  */
 import { type Bytes, fromHex, toHex } from './core/encoding.ts'
 import { isError } from './core/errors.ts'
+import { keyedLocks } from './net/locks.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Table } from './store.ts'
 
@@ -21,6 +22,8 @@ export class Publisher {
   readonly #table: Table<Published>
   readonly #network: RecordNetwork
   readonly #now: () => number
+  /** One writer per row: whether it is still the same and what becomes of it is one step. */
+  readonly #oneAtATime = keyedLocks()
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #stopped = new AbortController()
@@ -33,20 +36,23 @@ export class Publisher {
 
   /** Stored here first, then on the network; resolves to how many others took it. Errors: record_older. */
   async publish(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<number> {
-    await this.#table.put(toHex(key), { value: toHex(value), storedAt: 0 })
+    const row = toHex(key)
+    await this.#oneAtATime(row, () => this.#table.put(row, { value: toHex(value), storedAt: 0 }))
     return this.#put(key, value, signal)
-  }
-
-  async forget(key: Bytes): Promise<void> {
-    await this.#table.delete(toHex(key))
   }
 
   /** Puts everything again at once, since this node may have been away for days, then whatever is due. */
   start(): void {
-    this.#running = this.#republish(0)
-    this.#timer = setInterval(() => {
-      this.#running = (this.#running ?? Promise.resolve()).then(() => this.#republish(REPUBLISH_MS))
-    }, CHECK_MS)
+    const check = (age: number) => {
+      this.#running ??= this.#republish(age)
+        // The disk failed: it may do again at the next check.
+        .catch(() => {})
+        .finally(() => {
+          this.#running = undefined
+        })
+    }
+    check(0)
+    this.#timer = setInterval(() => check(REPUBLISH_MS), CHECK_MS)
     this.#timer.unref()
   }
 
@@ -56,26 +62,39 @@ export class Publisher {
     await this.#running
   }
 
-  /** Puts again what was stored longer than `age` ms ago, or never. */
+  /** Puts again what was stored longer than `age` ms ago, or never. One that fails is tried again at the next check. */
   async #republish(age: number): Promise<void> {
-    for await (const [key, { value, storedAt }] of this.#table.entries()) {
+    for await (const [row] of this.#table.entries()) {
       if (this.#stopped.signal.aborted) return
-      if (this.#now() - storedAt < age) continue
-      try {
-        await this.#put(fromHex(key), fromHex(value), this.#stopped.signal)
-      } catch (error) {
-        // The network holds a newer one, published by another machine of the same owner: ours has no more use.
-        if (isError(error, 'record_older')) await this.#table.delete(key)
-      }
+      await this.#refresh(row, age).catch(() => {})
+    }
+  }
+
+  async #refresh(row: string, age: number): Promise<void> {
+    // Not as the iteration gave it: that may be a picture from before something newer was published.
+    const published = await this.#table.get(row)
+    if (published === undefined) return
+    const since = this.#now() - published.storedAt
+    // A time that is still to come was written while the clock was ahead.
+    if (since >= 0 && since < age) return
+    try {
+      await this.#put(fromHex(row), fromHex(published.value), this.#stopped.signal)
+    } catch (error) {
+      // The network holds a newer one of another machine of the same owner, or its lease has ended: it has no more use.
+      if (!isError(error, 'record_older', 'lease_expired')) throw error
+      await this.#oneAtATime(row, async () => {
+        if ((await this.#table.get(row))?.value === published.value) await this.#table.delete(row)
+      })
     }
   }
 
   async #put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<number> {
     const stored = await this.#network.put(key, value, signal)
-    const current = await this.#table.get(toHex(key))
-    if (stored > 0 && current?.value === toHex(value)) {
-      await this.#table.put(toHex(key), { value: toHex(value), storedAt: this.#now() })
-    }
+    const row = toHex(key)
+    await this.#oneAtATime(row, async () => {
+      const isCurrent = (await this.#table.get(row))?.value === toHex(value)
+      if (stored > 0 && isCurrent) await this.#table.put(row, { value: toHex(value), storedAt: this.#now() })
+    })
     return stored
   }
 }

@@ -1,15 +1,17 @@
 /** Registering: a zone of one's own, a lease for its short name where witnesses are at hand, published. */
 import { randomBytes } from 'node:crypto'
-import { type Claimed, claimName, type PendingClaim } from './claims.ts'
+import { type Claimed, claimName, type PendingClaim, unsettled } from './claims.ts'
 import type { Job, Registered, RegisterRequest } from './contract.ts'
 import { isRelease } from './core/claim.ts'
 import { equalBytes, toZ32 } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
 import { leaseDhtKey, parseNamed } from './core/lease.ts'
-import { type Name, parseName } from './core/name.ts'
+import { type Name, parseName, SUFFIX } from './core/name.ts'
 import { rrFromText } from './core/rdata.ts'
 import { type Realm, realmId } from './core/realm.ts'
+import { endsInPeerId } from './find-content.ts'
 import type { Names } from './names.ts'
+import { parseAddress } from './net/host.ts'
 import type { Introducer } from './net/introducers.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { OwnZone, OwnZones } from './own-zones.ts'
@@ -39,18 +41,27 @@ export async function register(
       `${name.apex} is a petname, which only this machine knows and nobody registers`,
     )
   }
+  return parts.own.oneAtATime(labelOf(parts, name), () => registerZone(parts, name, request, { signal, onProgress }))
+}
+
+async function registerZone(
+  parts: RegisterParts,
+  name: Name,
+  request: RegisterRequest & { content?: string },
+  { signal, onProgress }: Job,
+): Promise<Registered> {
   // A draft: what fails on the way leaves the zone as it was.
-  const own = { ...(await openZone(parts, name, signal)) }
+  const own = { ...(await parts.own.open(labelOf(parts, name), signal)) }
   change(own, name, request)
   const notes: string[] = []
-  let claimed: Granted | undefined
+  let claimed: Granted | undefined = own.lease && (await unsettled(own.lease, parts.pending))
   if (name.kind === 'short' && own.lease === undefined) {
     onProgress?.({ phase: 'witnessing', done: 0, total: 0 })
     claimed = await claim(parts, name.short, own, signal)
     if (claimed === undefined) {
       notes.push(
         `No introducer could witness ${name.apex}, so nobody else can look it up by that name.`,
-        `It is published as ${own.keyName}, and this machine calls it ${name.short}.pet.p2p.`,
+        `It is published as ${own.keyName}, and this machine calls it ${petnameOf(name)}.`,
       )
     }
     own.lease = claimed?.lease
@@ -59,30 +70,35 @@ export async function register(
   const stored = await parts.own.publish(own, signal)
   await claimed?.settled?.()
   const recovery = claimed?.recoverySeed && toZ32(claimed.recoverySeed)
-  if (recovery) notes.push(`Recovery key of ${name.apex}, shown only now; keep it offline: ${recovery}`)
+  if (recovery !== undefined)
+    notes.push(`Recovery key of ${own.label}.p2p, shown only now; keep it offline: ${recovery}`)
   if (stored === 0) notes.push('No other node was there to store it yet; a running node (p2pns up) keeps trying.')
   const petname = name.kind === 'short' && own.lease === undefined
   if (petname) await parts.names.setPetname(name.short, own.keyName)
   return {
-    name: petname ? `${name.short}.pet.p2p` : name.text,
+    name: petname ? petnameOf(name) : name.text,
     keyName: own.keyName,
-    seq: String(own.zone?.seq ?? 0n),
+    seq: String(parts.own.byLabel(own.label)?.zone?.seq ?? 0n),
     kind: petname ? 'petname' : name.kind === 'short' ? 'short' : 'key',
     stored,
     ...(own.lease ? { until: new Date(own.lease.claim.until * 1000).toISOString() } : {}),
-    ...(recovery ? { recovery } : {}),
+    ...(recovery !== undefined ? { recovery } : {}),
     notes,
   }
 }
 
-async function openZone(parts: RegisterParts, name: Name, signal?: AbortSignal): Promise<OwnZone> {
-  if (name.kind === 'short') return parts.own.open(name.short, signal)
+/** The label of the zone that the name stands in. */
+function labelOf(parts: RegisterParts, name: Name): string {
+  if (name.kind === 'short') return name.short
   const own = name.kind === 'key' ? parts.own.byKey(name.key) : undefined
   if (own === undefined) throw new P2pnsError('name_not_yours', `This home does not hold the key of ${name.apex}`)
-  return own
+  return own.label
 }
 
-/** Every change is made on the zone in memory; nothing counts before it is published. */
+function petnameOf(name: Name & { kind: 'short' }): string {
+  return [...name.labels, name.short, 'pet', SUFFIX].join('.')
+}
+
 function change(own: OwnZone, name: Name, request: RegisterRequest & { content?: string }): void {
   const added = (request.records ?? []).map((record) =>
     rrFromText({ ...record, label: [record.label, ...name.labels].filter((part) => part !== undefined).join('.') }),
@@ -93,26 +109,37 @@ function change(own: OwnZone, name: Name, request: RegisterRequest & { content?:
   }
   const replaced = new Set(added.map((rr) => `${rr.name}/${rr.type}`))
   own.rrs = [...own.rrs.filter((rr) => !replaced.has(`${rr.name}/${rr.type}`)), ...added]
-  if (request.peers !== undefined) own.peers = request.peers.length > 0 ? request.peers : ['self']
+  if (request.peers !== undefined) own.peers = request.peers.length > 0 ? request.peers.map(peerAddress) : ['self']
+}
+
+/** `self`, or the multiaddr that `_dnsaddr` names: of a bare peer id, which the DHT leads to, `/p2p/<id>`. */
+function peerAddress(peer: string): string {
+  if (peer === 'self') return peer
+  const address = parseAddress(peer.startsWith('/') ? peer : `/p2p/${peer}`)
+  if (!endsInPeerId(address)) throw new P2pnsError('usage', `"${peer}" is neither a peer id nor an address with one`)
+  return address.toString()
 }
 
 /** What makes the name ours: a lease, and with a new one what is left to do about it. */
 type Granted = Pick<Claimed, 'lease'> & Partial<Claimed>
 
-/** A lease from the first introducer whose realm grants it; undefined when there is none to ask. */
+/**
+ * A lease from the first introducer whose realm grants it; undefined when there is none to ask. One that fails or breaks
+ * the rules does not keep the others from being asked.
+ */
 async function claim(
   parts: RegisterParts,
   short: string,
   own: OwnZone,
   signal?: AbortSignal,
 ): Promise<Granted | undefined> {
-  let unreachable: unknown
+  let failure: unknown
   for (const introducer of parts.introducers) {
     try {
       const realm = await parts.realmOf(introducer, signal)
       if (realm === undefined) continue
       const held = await heldLease(parts, realm, short, own, signal)
-      if (held !== undefined) return { lease: held }
+      if (held !== undefined) return (await unsettled(held, parts.pending)) ?? { lease: held }
       return await claimName({
         short,
         owner: own.pair,
@@ -127,11 +154,11 @@ async function claim(
       if (isError(error, 'name_taken')) {
         throw new P2pnsError('name_taken', `${short}.p2p belongs to somebody else`, { cause: error })
       }
-      if (!isError(error, 'network_unreachable', 'timed_out', 'peer_unreachable')) throw error
-      unreachable = error
+      signal?.throwIfAborted()
+      failure ??= error
     }
   }
-  if (unreachable instanceof Error) throw unreachable
+  if (failure instanceof Error) throw failure
   return undefined
 }
 

@@ -10,7 +10,7 @@ import { type Layout, type Run, spanIn, spanStarts } from './layout.ts'
 import type { PeerLink } from './peer-link.ts'
 import { Picker } from './picker.ts'
 import type { Sink } from './sink.ts'
-import type { Task } from './swarm.ts'
+import { refuseChunk, type Task } from './swarm.ts'
 
 /** Chunks a peer may owe at first; one more for each that came, up to its share of the slots. */
 const FIRST_WINDOW = 8
@@ -27,7 +27,8 @@ export interface DownloadOptions {
   layout: Layout
   wanted: Iterable<Run>
   sink: Sink
-  onChunk: (chunk: number, bytes: number) => void
+  /** A chunk of so many bytes was verified and kept. */
+  onChunk: (bytes: number) => void
 }
 
 export class Download implements Task<void> {
@@ -87,8 +88,8 @@ export class Download implements Task<void> {
   }
 
   open(peer: PeerLink, chunk: number, length: number): Bytes | undefined {
-    const verdict = peer.late.has(chunk) ? 'skip' : this.#picker.judge(peer, chunk)
-    if (verdict === 'unasked') throw new P2pnsError('frame_invalid', `${peer.peer} sent chunk ${chunk} unasked`)
+    const verdict = this.#picker.judge(peer, chunk)
+    if (verdict === 'unasked') return refuseChunk(peer, chunk)
     if (verdict === 'skip') return undefined
     if (length !== this.#layout.lengthOf(chunk)) {
       throw new P2pnsError('frame_invalid', `${peer.peer} sent ${length} bytes as chunk ${chunk}`)
@@ -133,16 +134,15 @@ export class Download implements Task<void> {
   }
 
   #prove(peer: PeerLink, { first, count, leaves, uncles }: Frame & { type: 'hashes' }): void {
+    // Asked for by an earlier task, or not at all.
+    if (!this.#peers.get(peer)?.spans.delete(first)) return
     const part = this.#layout.partOf(first)
-    const { span, start } = spanIn(part, first)
-    if (!this.#peers.get(peer)?.spans.delete(start) || start !== first || span.count !== count) {
-      throw new P2pnsError('frame_invalid', `${peer.peer} sent hashes unasked`)
-    }
-    if (!verifySpan(part.root, span, leaves, uncles)) {
+    const { span } = spanIn(part, first)
+    if (span.count !== count || !verifySpan(part.root, span, leaves, uncles)) {
       throw new P2pnsError('chunk_corrupt', `${peer.peer} sent hashes that are not of this content`)
     }
     const left = this.#picker.unsettled({ first, count: spanLength(span) })
-    if (left > 0 && !this.#leaves.has(start)) this.#leaves.set(start, { hashes: leaves, left })
+    if (left > 0 && !this.#leaves.has(first)) this.#leaves.set(first, { hashes: leaves, left })
   }
 
   /** Hashes go when no chunk needs them any more: the list of a large file is long. */
@@ -193,7 +193,7 @@ export class Download implements Task<void> {
     if (this.#picker.left === before) return
     this.#forget(chunk)
     peer.bytes += length
-    this.#onChunk(chunk, length)
+    this.#onChunk(length)
     if (this.#picker.left === 0) this.#finish.resolve()
   }
 }
@@ -229,8 +229,8 @@ export class ManifestTask<Manifest> implements Task<Manifest> {
     this.#finish.resolve(manifest)
   }
 
-  open(peer: PeerLink): undefined {
-    throw new P2pnsError('frame_invalid', `${peer.peer} sent a chunk unasked`)
+  open(peer: PeerLink, chunk: number): never {
+    return refuseChunk(peer, chunk)
   }
 
   left(): void {}

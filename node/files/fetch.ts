@@ -21,7 +21,7 @@ export interface FetchOptions {
   id: string
   /** When it is known already; else the first peers are asked. */
   manifest?: SignedManifest
-  /** May go on yielding while the fetch runs; it fails when no link is left and none will come. */
+  /** May go on yielding while the fetch runs, which fails when no link is left and none will come; should end on `signal`. */
   links: AsyncIterable<Link>
   /** The file or folder to make. */
   out: string
@@ -121,18 +121,16 @@ async function download(
   const sink = new DiskSink({ base: target.part, map: target.map, parts: layout.parts })
   let done = 0
   try {
-    const wanted = again
-      ? await missing(layout, sink, signal, (bytes) => onProgress?.({ phase: 'hashing', done: (done += bytes), total }))
-      : layout.runs
-    const resumed = done
-    const report = (bytes: number): void => {
+    const report = (phase: Progress['phase'], bytes: number): void => {
       done += bytes
-      onProgress?.({ phase: 'fetching', done, total, peers: swarm.size })
+      onProgress?.({ phase, done, total, peers: swarm.size })
     }
-    report(0)
-    await swarm.run(new Download({ layout, wanted, sink, onChunk: (_, bytes) => report(bytes) }), signal)
+    const wanted = again ? await missing(layout, sink, signal, (bytes) => report('hashing', bytes)) : layout.runs
+    const resumed = done
+    report('fetching', 0)
+    await swarm.run(new Download({ layout, wanted, sink, onChunk: (bytes) => report('fetching', bytes) }), signal)
     await sink.close()
-    onProgress?.({ phase: 'finishing', done, total })
+    report('finishing', 0)
     return { files: await finishTarget(target, layout, entries), resumed }
   } finally {
     await sink.close()

@@ -82,12 +82,13 @@ class SeedLink {
   #queued = 0
   #sending = false
   #closed = false
+  #written = (): void => undefined
   #open: { source: string; handle: fs.FileHandle } | undefined
 
   constructor(stream: Duplex, find: (content: Bytes) => Served | undefined) {
     this.#stream = stream
     this.#find = find
-    this.#idle = setTimeout(() => this.bye('idle'), IDLE_TIME)
+    this.#idle = setTimeout(() => this.bye('idle'), IDLE_TIME).unref()
     this.ended = new Promise((resolve) => stream.once('close', resolve))
     const decoder = new FrameDecoder({
       open: () => {
@@ -110,6 +111,7 @@ class SeedLink {
       this.#closed = true
       clearTimeout(this.#idle)
       this.#stopSending()
+      this.#written()
     })
   }
 
@@ -219,6 +221,8 @@ class SeedLink {
 
   #write(block: Bytes): Promise<void> {
     return new Promise((resolve) => {
+      // A stream that closes need not call back.
+      this.#written = resolve
       this.#stream.write(block, () => {
         if (!this.#closed) this.#idle.refresh()
         resolve()

@@ -19,12 +19,16 @@ export interface Task<Result> {
   fail(why: P2pnsError): void
 }
 
-/** Frames that carry something new for a task; without one they come late, and mean nothing. */
+/** Between tasks nothing is asked for; what was asked before may still come, and means nothing. */
 const idle: Omit<Task<never>, 'done' | 'fail'> = {
   joined: () => undefined,
   left: () => undefined,
   frame: () => undefined,
-  open: () => undefined,
+  open: refuseChunk,
+}
+
+export function refuseChunk(peer: PeerLink, chunk: number): never {
+  throw new P2pnsError('frame_invalid', `${peer.peer} sent chunk ${chunk} unasked`)
 }
 
 export class Swarm {
@@ -98,19 +102,24 @@ export class Swarm {
     const events: PeerEvents = {
       ready: (peer) => task().joined(peer),
       frame: (peer, frame) => task().frame(peer, frame),
-      open: (peer, chunk, length) => task().open(peer, chunk, length),
+      open: (peer, chunk, length) => (peer.late.has(chunk) ? undefined : task().open(peer, chunk, length)),
       closed: (peer, why, unfinished) => {
         this.#live.delete(peer)
         if (peer.bytes === 0) this.#all.delete(peer)
-        if (isError(why, 'chunk_corrupt', 'frame_invalid')) this.#banned.add(peer.peer)
         this.#lastFailure = why
         task().left(peer, unfinished)
+        if (isError(why, 'chunk_corrupt', 'frame_invalid')) this.#ban(peer.peer, why)
         this.#checkExhausted()
       },
     }
     const peer = new PeerLink(link, this.#content, this.#stall, events)
     this.#live.add(peer)
     this.#all.add(peer)
+  }
+
+  #ban(peer: string, why: P2pnsError): void {
+    this.#banned.add(peer)
+    for (const other of this.#live) if (other.peer === peer) other.drop(why)
   }
 
   #checkExhausted(): void {

@@ -4,6 +4,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { DHT_PROTOCOL } from './dht.ts'
 import type { Host } from './host.ts'
 import type { Introducer } from './introducers.ts'
+import { withPeerId } from './peers.ts'
 
 /** Of the peers met before, how many are tried at once. */
 const REMEMBERED = 20
@@ -16,19 +17,25 @@ const RETRY_MS = 15_000
 export async function bootstrap(host: Host, introducers: readonly Introducer[]): Promise<void> {
   const { libp2p } = host
   const contact = firstContact(host)
-  const ways = [
-    ...introducers.map(async (introducer) => {
-      await introducer.connect()
-      // A newcomer that knew only introducers would find only what is near them.
-      const peers = await introducer.peers()
-      await Promise.allSettled(peers.map((peer) => dial(libp2p, multiaddr(peer))))
-    }),
-    ...(await remembered(libp2p)).map((addresses) => dial(libp2p, addresses)),
-  ]
-  await Promise.race([contact.promise, Promise.allSettled(ways)])
-  // The last dial may just have ended: its peer enters the table when it has said what it speaks.
-  if (libp2p.getPeers().length > 0) await contact.promise
-  contact.stop()
+  try {
+    const met = await remembered(libp2p)
+    const ways = [
+      ...introducers.map((introducer) => dialThrough(libp2p, introducer)),
+      ...met.map((addresses) => dial(libp2p, addresses)),
+    ]
+    await Promise.race([contact.promise, Promise.allSettled(ways)])
+    // The last dial may just have ended: its peer enters the table when it has said what it speaks.
+    if (libp2p.getPeers().length > 0) await contact.promise
+  } finally {
+    contact.stop()
+  }
+}
+
+/** A newcomer that knew only introducers would find only what is near them. */
+async function dialThrough(libp2p: Libp2p, introducer: Introducer): Promise<void> {
+  await introducer.connect()
+  const peers = await introducer.peers()
+  await Promise.all(peers.map((peer) => dial(libp2p, peer)))
 }
 
 /** Keeps the node from being alone: runs a round whenever it has no connection left. */
@@ -66,12 +73,16 @@ async function remembered(libp2p: Libp2p): Promise<Multiaddr[][]> {
     limit: REMEMBERED,
   })
   return peers.map((peer) =>
-    peer.addresses.map(({ multiaddr: address }) =>
-      address.toString().includes('/p2p/') ? address : address.encapsulate(`/p2p/${peer.id.toString()}`),
-    ),
+    peer.addresses.map(({ multiaddr: address }) => multiaddr(withPeerId(address.toString(), peer.id.toString()))),
   )
 }
 
-async function dial(libp2p: Libp2p, target: Multiaddr | Multiaddr[]): Promise<void> {
-  await libp2p.dial(target, { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) }).catch(() => {})
+/** Tries; an introducer may hand out anything, so what is no address is a failed dial too. */
+async function dial(libp2p: Libp2p, target: string | Multiaddr[]): Promise<void> {
+  try {
+    const address = typeof target === 'string' ? multiaddr(target) : target
+    await libp2p.dial(address, { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) })
+  } catch {
+    // Another way may work.
+  }
 }

@@ -4,7 +4,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { type Descriptor, parseDescriptor } from '../core/descriptor.ts'
 import type { Bytes, CborValue } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
-import { checkRecord } from '../core/records.ts'
+import { checkRecord, compareRecords } from '../core/records.ts'
 import { parseAddress, peerIdOf } from './host.ts'
 import { RpcClient } from './rpc.ts'
 
@@ -14,7 +14,7 @@ export const INTRODUCER_PROTOCOL = '/p2pns/introducer/1'
 const COOL_DOWN_MS = 5_000
 const DIAL_TIMEOUT_MS = 5_000
 
-/** One introducer. Each method throws peer_unreachable or timed_out when it does not answer. */
+/** One introducer. Each method throws network_unreachable, peer_unreachable or timed_out when it does not answer. */
 export class Introducer {
   readonly address: string
   readonly peerId: string
@@ -52,8 +52,8 @@ export class Introducer {
   /** The record that it holds under `key`; checked here, whoever it came from. */
   async get(key: Bytes, signal?: AbortSignal): Promise<Bytes | undefined> {
     const reply = await this.#call('get', [key], signal)
-    if (!Array.isArray(reply) || reply.length === 0) return undefined
-    const value: unknown = reply[0]
+    if (Array.isArray(reply) && reply.length === 0) return undefined
+    const value: unknown = Array.isArray(reply) ? reply[0] : undefined
     if (!(value instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no record')
     checkRecord(key, value, this.#now())
     return value
@@ -61,6 +61,12 @@ export class Introducer {
 
   async put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<void> {
     await this.#call('put', [key, value], signal)
+  }
+
+  /** Whether it can show a newer record than `value`, since its word alone proves nothing. */
+  async holdsNewer(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<boolean> {
+    const held = await this.get(key, signal).catch(() => undefined)
+    return held !== undefined && compareRecords(key, held, value, this.#now()) > 0
   }
 
   /** Multiaddrs, with peer ids, of random other peers. */
@@ -94,7 +100,8 @@ export class Introducer {
 
   #open(): Promise<RpcClient> {
     if (this.#client !== undefined && !this.#current?.closed) return this.#client
-    if (this.#now() - this.#failedAt < COOL_DOWN_MS) return Promise.reject(this.#unreachable())
+    // Either way round: the clock may have been set back since.
+    if (Math.abs(this.#now() - this.#failedAt) < COOL_DOWN_MS) return Promise.reject(this.#unreachable())
     this.#current = undefined
     this.#client = this.#dial()
     return this.#client
@@ -118,13 +125,17 @@ export class Introducer {
   }
 }
 
-/** Puts a record on every introducer; resolves to how many took it. Throws record_older if one holds a newer one. */
-export async function putToAll(introducers: Introducer[], key: Bytes, value: Bytes, signal?: AbortSignal) {
-  const results = await Promise.allSettled(introducers.map((introducer) => introducer.put(key, value, signal)))
-  let stored = 0
-  for (const result of results) {
-    if (result.status === 'fulfilled') stored++
-    else if (isError(result.reason, 'record_older')) throw result.reason
+/** Puts a record on every introducer; resolves to how many took it. Throws record_older if one shows a newer one. */
+export async function putToAll(introducers: readonly Introducer[], key: Bytes, value: Bytes, signal?: AbortSignal) {
+  const put = async (introducer: Introducer): Promise<number> => {
+    try {
+      await introducer.put(key, value, signal)
+      return 1
+    } catch (error) {
+      if (isError(error, 'record_older') && (await introducer.holdsNewer(key, value, signal))) throw error
+      return 0
+    }
   }
-  return stored
+  const stored = await Promise.all(introducers.map(put))
+  return stored.reduce((sum, one) => sum + one, 0)
 }

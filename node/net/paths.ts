@@ -3,14 +3,16 @@
  * addresses of its link port; the link is then dialled there. One way today, direct TCP, behind the one interface that
  * the others (reversed, punched, relayed) will stand behind too: a duplex byte stream and a word for its path.
  */
+
+import { BlockList, isIP, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Connection, Libp2p, PeerId, Stream } from '@libp2p/interface'
-import { lpStream } from '@libp2p/utils'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Bytes, fromCbor, toCbor } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { asBytes, asList, asText, asUint } from '../core/shape.ts'
+import { framesOf } from './frames.ts'
 import { type Candidate, createLinkServer, dialLink, type LinkServer, type Ticket } from './link.ts'
 import { isNearby } from './peers.ts'
 
@@ -63,18 +65,13 @@ export class Paths {
     const stop = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
     try {
       const connection = await this.#libp2p.dial(peer, { signal: stop })
-      const stream = await connection.newStream(PROTOCOL, { signal: stop, runOnLimitedConnection: true })
-      const bytes = (await lpStream(stream, { maxDataLength: OFFER_BYTES }).read({ signal: stop })).subarray()
-      void stream.close().catch(() => {})
-      const { ticket, candidates } = parseOffer(bytes)
-      const seen = hostOf(connection)
-      // The address that the control connection reached is the one most likely to work.
-      const first = seen === undefined ? [] : [{ host: seen, port: portOf(candidates) }]
-      const others = candidates.filter(({ host }) => host !== seen)
-      const link = await dialLink([...first, ...others], ticket, { signal: stop, timeout: DIAL_TIMEOUT_MS })
+      const { ticket, candidates } = parseOffer(await readOffer(connection, stop))
+      const dialled = inOrder(candidates, hostOf(connection))
+      const link = await dialLink(dialled, ticket, { signal: stop, timeout: DIAL_TIMEOUT_MS })
       return { peer: connection.remotePeer.toString(), path: pathTo(link.candidate.host), stream: link.socket }
     } catch (cause) {
       if (signal.aborted) throw new P2pnsError('interrupted', 'The dial was stopped', { cause })
+      if (stop.aborted) throw new P2pnsError('timed_out', `The peer ${String(peer)} did not answer in time`, { cause })
       if (isError(cause)) throw cause
       throw new P2pnsError('peer_unreachable', `The peer ${String(peer)} cannot be reached`, { cause })
     }
@@ -91,27 +88,57 @@ async function sendOffer(server: LinkServer<string>, stream: Stream, connection:
   const offer = [1, ticket.id, ticket.secret, hosts.slice(0, MAX_CANDIDATES).map((host) => [host, server.port])]
   const signal = AbortSignal.timeout(OFFER_TIMEOUT_MS)
   try {
-    await lpStream(stream).write(toCbor(offer), { signal })
+    await framesOf(stream, OFFER_BYTES).write(toCbor(offer), { signal })
     await stream.close({ signal })
   } catch (error) {
     stream.abort(error as Error)
   }
 }
 
-/** `[1, ticket id, secret, [[host, port], ...]]` (docs/spec/transfer.md). */
+async function readOffer(connection: Connection, signal: AbortSignal): Promise<Bytes> {
+  const stream = await connection.newStream(PROTOCOL, { signal, runOnLimitedConnection: true })
+  try {
+    const bytes = (await framesOf(stream, OFFER_BYTES).read({ signal })).subarray()
+    void stream.close().catch(() => {})
+    return bytes
+  } catch (error) {
+    stream.abort(error as Error)
+    throw error
+  }
+}
+
+/** `[1, ticket id, secret, [[host, port], ...]]` (docs/spec/transfer.md). Errors: malformed, too_large. */
 function parseOffer(bytes: Bytes): { ticket: Ticket; candidates: Candidate[] } {
   const what = 'A link offer'
   const [version, id, secret, list] = asList(fromCbor(bytes, OFFER_BYTES, what), what, 4)
   if (asUint(version, what, 1) !== 1) throw new P2pnsError('malformed', `${what} has an unknown version`)
   const candidates = asList(list, what, 1, MAX_CANDIDATES).map((item) => {
     const [host, port] = asList(item, what, 2)
-    return { host: asText(host, what), port: asUint(port, what, 65_535) }
+    const candidate = { host: asText(host, what), port: asUint(port, what, 65_535) }
+    // A name would be looked up in the DNS for whoever asks us to.
+    if (isIP(candidate.host) === 0 || candidate.port === 0) {
+      throw new P2pnsError('malformed', `${what} names something else than an IP address and a port`)
+    }
+    return candidate
   })
   return { ticket: { id: asBytes(id, what, 16), secret: asBytes(secret, what, 32), expires: 0 }, candidates }
 }
 
-function portOf(candidates: Candidate[]): number {
-  return (candidates[0] as Candidate).port
+/** The address that the control connection reached (`seen`) comes first: it is the most likely to work. */
+function inOrder(candidates: Candidate[], seen: string | undefined): Candidate[] {
+  const [{ port }] = candidates as [Candidate]
+  const first = seen === undefined ? [] : [{ host: seen, port }]
+  // Nobody else may send us to the services of our own machine.
+  return [...first, ...candidates.filter(({ host }) => host !== seen && !isThisMachine(host))]
+}
+
+const THIS_MACHINE = new BlockList()
+THIS_MACHINE.addSubnet('127.0.0.0', 8)
+THIS_MACHINE.addSubnet('0.0.0.0', 8)
+THIS_MACHINE.addSubnet('::', 127, 'ipv6')
+
+function isThisMachine(host: string): boolean {
+  return THIS_MACHINE.check(host, isIPv6(host) ? 'ipv6' : 'ipv4')
 }
 
 /** The IP address at the other end of a direct connection; undefined for a relayed one. */
@@ -122,7 +149,7 @@ function hostOf(connection: Connection): string | undefined {
 /** The address of ours that the other side is connected to: it is reachable from there. */
 function localHostOf(connection: Connection): string | undefined {
   const remote = hostOf(connection)
-  return remote !== undefined && isLoopback(remote) ? remote : undefined
+  return remote !== undefined && isThisMachine(remote) ? remote : undefined
 }
 
 function ipOf(address: Multiaddr): string | undefined {
@@ -137,10 +164,6 @@ function interfaceHosts(): string[] {
       .filter((address) => !address.internal && !(address.scopeid !== undefined && address.scopeid > 0))
       .map((address) => address.address)
   )
-}
-
-function isLoopback(host: string): boolean {
-  return host.startsWith('127.') || host === '::1'
 }
 
 function pathTo(host: string | undefined): string {

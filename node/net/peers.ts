@@ -24,6 +24,11 @@ export function connectedPeers(libp2p: Libp2p): ConnectedPeer[] {
   }))
 }
 
+/** A multiaddr that says whom to expect there; a relayed one names the relay first. */
+export function withPeerId(address: string, peer: string): string {
+  return address.endsWith(`/p2p/${peer}`) ? address : `${address}/p2p/${peer}`
+}
+
 function pathOf(address: string): ConnectedPeer['path'] {
   if (address.includes('/p2p-circuit')) return 'relayed'
   return isNearby(address.split('/')[2]) ? 'lan' : 'direct-tcp'

@@ -22,7 +22,7 @@ export interface GetOptions {
 
 /** A record network as names and publisher see it; tests pass one without sockets. */
 export interface RecordNetwork {
-  /** Undefined when those who answered have none. Errors: network_unreachable when nobody answered. */
+  /** Undefined when those who answered have none. Errors: network_unreachable when nobody answered, interrupted. */
   get(key: Bytes, options?: GetOptions): Promise<NetworkRecord | undefined>
   /** How many others stored it, introducers included. Errors: record_older. */
   put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<number>
@@ -33,7 +33,7 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
     get: (key, options = {}) => race(key, options),
     async put(key, value, signal) {
       const [direct, stored] = await Promise.all([
-        putToAll([...introducers], key, value, signal),
+        putToAll(introducers, key, value, signal),
         dht.put(key, value, signal ? { signal } : {}),
       ])
       return direct + stored
@@ -69,9 +69,12 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
       ),
     ]
     void Promise.all(questions).then(() => {
-      if (best !== undefined || someAnswered) resolve(best)
-      else if (isError(firstError)) reject(firstError)
-      else reject(new P2pnsError('network_unreachable', 'The network could not be asked', { cause: firstError }))
+      if (best !== undefined) return resolve(best)
+      // Half of an answer is none: the rest might have had the record.
+      if (signal?.aborted) return reject(new P2pnsError('interrupted', 'The lookup was stopped', { cause: firstError }))
+      if (someAnswered) return resolve(undefined)
+      const what = isError(firstError) ? firstError.what : 'The network could not be asked'
+      reject(new P2pnsError('network_unreachable', what, { cause: firstError }))
     })
     return promise
   }

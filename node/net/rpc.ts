@@ -4,15 +4,16 @@
  * `[id, method, [arguments]]` and `[id, code, result]`, with an empty code for success (docs/spec/introducer.md).
  */
 import type { Stream } from '@libp2p/interface'
-import { type LengthPrefixedStream, lpStream } from '@libp2p/utils'
+import type { LengthPrefixedStream } from '@libp2p/utils'
 import { type CborValue, fromCbor, toCbor } from '../core/encoding.ts'
 import { ERRORS, type ErrorCode, isError, P2pnsError } from '../core/errors.ts'
+import { framesOf } from './frames.ts'
 
 /** Bytes; room for the largest record (a lease and its zone) and its frame. */
 export const MAX_FRAME_BYTES = 16 * 1024
 /** Milliseconds that one question may take. */
 const CALL_TIMEOUT_MS = 10_000
-/** Questions of one stream that may be worked on at once; further ones wait unread in the stream's window. */
+/** Questions of one stream that may be worked on at once; further ones wait unread. */
 const MAX_CONCURRENT = 32
 
 export type Arguments = readonly CborValue[]
@@ -29,7 +30,7 @@ export class RpcClient {
 
   constructor(stream: Stream) {
     this.#stream = stream
-    this.#frames = lpStream(stream, { maxDataLength: MAX_FRAME_BYTES })
+    this.#frames = framesOf(stream, MAX_FRAME_BYTES)
     void this.#read()
   }
 
@@ -91,7 +92,7 @@ export class RpcClient {
 
 /** Serves one kept stream until it ends; a frame that is not of the protocol ends it. */
 export async function serveRpc(stream: Stream, handler: Handler): Promise<void> {
-  const frames = lpStream(stream, { maxDataLength: MAX_FRAME_BYTES })
+  const frames = framesOf(stream, MAX_FRAME_BYTES)
   const running = new Set<Promise<void>>()
   try {
     for (;;) {
@@ -113,7 +114,10 @@ async function answer(handler: Handler, method: string, args: Arguments): Promis
   try {
     return ['', await handler(method, args)]
   } catch (error) {
-    return isError(error) ? [error.code, error.what] : ['internal', 'The introducer failed']
+    if (!isError(error)) return ['internal', 'The introducer failed']
+    // A full disk, say: the asker can do nothing about it, and it is no business of theirs where our database stands.
+    if (!isAnswer(error.code)) return ['peer_unreachable', `The introducer cannot answer now (${error.code})`]
+    return [error.code, error.what]
   }
 }
 
@@ -129,8 +133,14 @@ function readFrame(bytes: { subarray(): Uint8Array }): [number, string, CborValu
   return [id, word, rest]
 }
 
-/** What the other side says went wrong: its word for it, but only codes that exist here. */
+/** Whether an error can be about a question; others are about the machine they happen on. */
+function isAnswer(code: string): boolean {
+  const { exit } = Object.hasOwn(ERRORS, code) ? ERRORS[code as ErrorCode] : ERRORS.internal
+  return exit >= ERRORS.usage.exit && exit <= ERRORS.timed_out.exit
+}
+
+/** What the other side says went wrong: its word for it, but only a code that fits, and nothing that moves a cursor. */
 function remoteError(code: string, what: CborValue): P2pnsError {
-  const known: ErrorCode = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal'
-  return new P2pnsError(known, String(what).slice(0, 300))
+  const text = typeof what === 'string' ? what.slice(0, 300).replace(/\p{C}+/gu, ' ') : 'The introducer did not say why'
+  return new P2pnsError(isAnswer(code) ? (code as ErrorCode) : 'internal', text)
 }

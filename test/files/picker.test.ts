@@ -72,14 +72,14 @@ test('whatever peers do, everything is got, and nobody owes a chunk that more th
       }
       const ask = (peer: number, size: number) => {
         const run = picker.next(peer, size)
-        for (let i = 0; run && i < run.count; i++) {
-          const chunk = run.first + i
+        if (!run) return false
+        for (let chunk = run.first; chunk < run.first + run.count; chunk++) {
           assert.ok(!settled.has(chunk))
           const askers = [...owes.values()].filter((set) => set.has(chunk)).length
           assert.ok(askers < 2)
           owes.get(peer)?.add(chunk)
         }
-        return run !== undefined
+        return true
       }
       const bring = (peer: number, good: boolean) => {
         const [chunk] = owes.get(peer) ?? []

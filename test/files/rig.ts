@@ -51,22 +51,27 @@ export function seederOf(...shares: Share[]): Seeder {
   return seeder
 }
 
+/** Two ends of a link: as with sockets, what closes one closes the other. */
+export function linkPair(): [Duplex, Duplex] {
+  const [near, far] = duplexPair()
+  near.on('close', () => far.destroy())
+  far.on('close', () => near.destroy())
+  return [near, far]
+}
+
 /** A link to `seeder`; `tap` may change or hold what it sends, as a Transform does. */
 export function linkTo(seeder: Seeder, peer = 'seeder', tap?: Transform['_transform']): Link {
-  const [near, far] = duplexPair()
+  const [near, far] = linkPair()
   void seeder.serve(far)
   return { peer, path: 'lan', stream: tap ? tapped(near, tap) : near }
 }
 
 function tapped(inner: Duplex, transform: Transform['_transform']): Duplex {
-  const [near, far] = duplexPair()
+  const [near, far] = linkPair()
   far.pipe(inner)
   inner.pipe(new Transform({ transform })).pipe(far)
-  const end = (): void => {
-    inner.destroy()
-    far.destroy()
-  }
-  for (const stream of [near, far, inner]) stream.on('error', () => undefined).on('close', end)
+  inner.on('close', () => far.destroy())
+  far.on('close', () => inner.destroy())
   return near
 }
 

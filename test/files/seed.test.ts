@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
-import { type Duplex, duplexPair } from 'node:stream'
 import { test } from 'node:test'
 import type { Bytes } from '../../node/core/encoding.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
 import { CHUNK_SIZE, verifySpan } from '../../node/core/tree.ts'
 import type { Seeder } from '../../node/files/seed.ts'
 import type { Share, SharedFile } from '../../node/files/share.ts'
-import { bytesOf, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
+import { bytesOf, linkPair, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 /** A bare link, on which a test says what it likes and reads frame by frame. */
 function bareLink(seeder: Seeder) {
-  const [near, far] = duplexPair()
+  const [near, far] = linkPair()
   const served = seeder.serve(far)
   const frames: Frame[] = []
   let wake = () => {}
@@ -26,12 +25,13 @@ function bareLink(seeder: Seeder) {
   near.on('data', (bytes: Bytes) => decoder.push(bytes))
   near.on('close', () => wake())
   return {
-    stream: near as Duplex,
+    stream: near,
     served,
     say: (...said: Frame[]) => said.forEach((frame) => near.write(encodeFrame(frame))),
     async hear<Type extends Frame['type']>(type: Type): Promise<Frame & { type: Type }> {
       for (;;) {
         const frame = frames.shift()
+        if (frame?.type === 'bye') near.destroy()
         if (frame?.type === type) return frame as Frame & { type: Type }
         if (!frame && near.closed) throw new Error(`the link closed before a ${type} frame`)
         if (!frame) await new Promise<void>((resolve) => (wake = resolve))
@@ -116,6 +116,7 @@ test('a peer that breaks the protocol is told so and closed, and the next is ser
   const link = bareLink(seeder)
   link.say(hello(share), { type: 'request', first: 3, count: 1 })
   assert.deepEqual((await link.hear('chunk')).data, bytesOf(5))
+  link.stream.destroy()
 })
 
 test('what was cancelled does not come', async (t) => {
@@ -129,12 +130,13 @@ test('what was cancelled does not come', async (t) => {
   )
   const came: number[] = []
   while (came.at(-1) !== 35) came.push((await link.hear('chunk')).chunk)
+  link.stream.destroy()
   assert.deepEqual(came, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25, 26, 27, 28, 29, 35])
 })
 
 test('a peer that asks and does not read holds a few blocks of memory, not the file', async (t) => {
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
-  const [near, far] = duplexPair()
+  const [near, far] = linkPair()
   void seederOf(share).serve(far)
   near.write(encodeFrame(hello(share)))
   near.write(encodeFrame({ type: 'request', first: 0, count: 40 }))

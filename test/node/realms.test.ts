@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { signDescriptor } from '../../node/core/descriptor.ts'
+import { toHex } from '../../node/core/encoding.ts'
+import { realmId, realmOf } from '../../node/core/realm.ts'
+import { type PinnedRealm, Realms } from '../../node/realms.ts'
+import { pairOf, START } from '../helpers/leases.ts'
+import { memoryTable } from '../helpers/table.ts'
+import { Clock, FakeIntroducer } from './harness.ts'
+
+const [pair, other] = [pairOf(100), pairOf(42)]
+
+function describing(signer = pair, keys = [signer.publicKey]): FakeIntroducer {
+  const introducer = new FakeIntroducer(new Clock(), { pair })
+  const realm = realmOf(keys, 2)
+  introducer.describe = () => signDescriptor({ realm, displayName: '', addresses: [], issued: START }, signer)
+  return introducer
+}
+
+test('the realm of an introducer is pinned, and still is after a restart', async () => {
+  const table = memoryTable<PinnedRealm>()
+  const realms = new Realms(table)
+  const introducer = describing()
+  const realm = await realms.pinFrom(introducer)
+  assert.deepEqual(realm, introducer.realm)
+  await realms.pinFrom(introducer)
+  const again = new Realms(table)
+  await again.load()
+  for (const loaded of [realms, again]) {
+    assert.ok(loaded.has(realmId(introducer.realm)))
+    assert.deepEqual(
+      loaded.all().map((one) => toHex(realmId(one))),
+      [toHex(realmId(introducer.realm))],
+    )
+  }
+})
+
+test('a realm that the introducer is no witness of is not pinned', async () => {
+  const table = memoryTable<PinnedRealm>()
+  const realms = new Realms(table)
+  assert.equal(await realms.pinFrom(describing(other)), undefined)
+  assert.deepEqual(realms.all(), [])
+  assert.equal(realms.has(realmId(realmOf([other.publicKey], 2))), false)
+})
+
+test('a realm that its quorum did not sign is refused', async () => {
+  const realms = new Realms(memoryTable<PinnedRealm>())
+  const introducer = describing(pair, [pair.publicKey, other.publicKey])
+  await assert.rejects(realms.pinFrom(introducer), { code: 'signature_invalid' })
+  const bytes = introducer.describe()
+  for (const broken of [bytes.subarray(1), new Uint8Array(0), new Uint8Array(9000)]) {
+    introducer.describe = () => broken
+    await assert.rejects(realms.pinFrom(introducer), (error) => (error as { exitCode?: number }).exitCode === 4)
+  }
+  assert.deepEqual(realms.all(), [])
+})
+
+test('an introducer that is away is no reason to forget its realm', async () => {
+  const realms = new Realms(memoryTable<PinnedRealm>())
+  const introducer = describing()
+  await realms.pinFrom(introducer)
+  introducer.up = false
+  await assert.rejects(realms.pinFrom(introducer), { code: 'network_unreachable' })
+  assert.equal(realms.all().length, 1)
+})
