@@ -67,17 +67,9 @@ function addressesIn(list: string[]): Multiaddr[] {
   return list.slice(0, 16).flatMap((text) => {
     try {
       const address = multiaddr(text)
-      return endsInPeerId(address) ? [address] : []
+      return peerIdOf(address) ? [address] : []
     } catch {
       return []
     }
   })
-}
-
-export function endsInPeerId(address: Multiaddr): boolean {
-  try {
-    return peerIdOf(address) !== undefined
-  } catch {
-    return false
-  }
 }

@@ -9,9 +9,8 @@ import { leaseDhtKey, parseNamed } from './core/lease.ts'
 import { type Name, parseName, SUFFIX } from './core/name.ts'
 import { rrFromText } from './core/rdata.ts'
 import { type Realm, realmId } from './core/realm.ts'
-import { endsInPeerId } from './find-content.ts'
 import type { Names } from './names.ts'
-import { parseAddress } from './net/host.ts'
+import { parseAddress, peerIdOf } from './net/host.ts'
 import type { Introducer } from './net/introducers.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { OwnZone, OwnZones } from './own-zones.ts'
@@ -116,7 +115,7 @@ function change(own: OwnZone, name: Name, request: RegisterRequest & { content?:
 function peerAddress(peer: string): string {
   if (peer === 'self') return peer
   const address = parseAddress(peer.startsWith('/') ? peer : `/p2p/${peer}`)
-  if (!endsInPeerId(address)) throw new P2pnsError('usage', `"${peer}" is neither a peer id nor an address with one`)
+  if (!peerIdOf(address)) throw new P2pnsError('usage', `"${peer}" is neither a peer id nor an address with one`)
   return address.toString()
 }
 

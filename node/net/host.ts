@@ -70,6 +70,7 @@ const RELAY_LIMITS = {
 }
 
 export async function createHost(options: HostOptions): Promise<Host> {
+  for (const address of options.listen) parseAddress(address)
   const records = new RecordGuard(options.datastore, options.now)
   await records.sweep()
   const libp2p = await createLibp2p<Services>({
@@ -139,9 +140,12 @@ export function parseAddress(text: string): Multiaddr {
   }
 }
 
-/** The peer id at the end of a multiaddr. */
+/** The peer id at the end of a multiaddr; undefined where there is none, or text that is no peer id. */
 export function peerIdOf(address: Multiaddr): PeerId | undefined {
-  const parts = address.getComponents().filter((part) => part.name === 'p2p')
-  const value = parts.at(-1)?.value
-  return value === undefined ? undefined : peerIdFromString(value)
+  const value = address.getComponents().findLast((part) => part.name === 'p2p')?.value
+  try {
+    return value === undefined ? undefined : peerIdFromString(value)
+  } catch {
+    return undefined
+  }
 }

@@ -119,12 +119,14 @@ export class RecordGuard extends BaseDatastore {
     yield* this.#inner.queryKeys(query)
   }
 
-  /** What is held and may still hold others off: an expired or unreadable record may not. */
+  /** What is held and may hold others off: not what cannot be read, nor what a clock that was ahead let in. */
   async #current(key: Key): Promise<Bytes | undefined> {
     const raw = await this.#raw(key)
     if (raw === undefined) return undefined
     try {
-      return Libp2pRecord.deserialize(raw).value
+      const record = Libp2pRecord.deserialize(raw)
+      checkRecord(record.key, record.value, this.#now())
+      return record.value
     } catch {
       return undefined
     }
