@@ -16,6 +16,7 @@ import { createLibp2p } from 'libp2p'
 import { P2pnsError } from '../core/errors.ts'
 import type { KeyPair } from '../core/keys.ts'
 import { Dht, dhtService } from './dht.ts'
+import { handshakeLimit } from './handshake-limit.ts'
 import { ownAddresses } from './own-addresses.ts'
 import { RecordGuard } from './record-guard.ts'
 
@@ -85,8 +86,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       dialTimeout: 8_000,
       addressDialTimeout: 3_000,
     },
-    // The defaults refuse private addresses in a browser only; on Node all that is left is to say so.
-    connectionGater: { denyDialMultiaddr: () => false },
+    connectionGater: handshakeLimit(),
     transports: [tcp(), circuitRelayTransport()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
