@@ -1,7 +1,7 @@
 /** `GET /healthz` and Prometheus `GET /metrics`, for whoever runs an introducer. */
 import type { AddressInfo } from 'node:net'
 import fastify from 'fastify'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { P2pnsError } from '../node/core/errors.ts'
 import type { Counters } from './index.ts'
 
@@ -32,9 +32,18 @@ export async function startHttp(at: { host: string; port: number }, measured: Me
     })
   gauge('p2pns_connections', 'Open libp2p connections', measured.connections)
   gauge('p2pns_records', 'DHT records held', measured.records)
-  for (const name of ['get', 'put', 'claim', 'refused'] as const) {
-    gauge(`p2pns_requests_${name}`, `Requests of kind "${name}" since the start`, () => measured.counters[name])
-  }
+  registry.registerMetric(
+    new Counter({
+      name: 'p2pns_requests_total',
+      help: 'Requests since the start, by kind; "refused" counts those of any kind that were',
+      labelNames: ['kind'],
+      registers: [],
+      collect() {
+        this.reset()
+        for (const [kind, count] of Object.entries(measured.counters)) this.inc({ kind }, count)
+      },
+    }),
+  )
 
   const server = fastify({
     bodyLimit: 1024,

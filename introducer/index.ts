@@ -12,9 +12,10 @@ import { nodeKey } from '../node/core/keys.ts'
 import { encodeReceipt } from '../node/core/lease.ts'
 import { realmOf } from '../node/core/realm.ts'
 import { kindOf } from '../node/core/records.ts'
-import { createHost, type Host } from '../node/net/host.ts'
+import { asText } from '../node/core/shape.ts'
+import type { Host } from '../node/net/host.ts'
 import { INTRODUCER_PROTOCOL } from '../node/net/introducers.ts'
-import { isLoopback, listenAddresses, rememberControlPort } from '../node/net/listen.ts'
+import { isLoopback, startHost } from '../node/net/listen.ts'
 import { withPeerId } from '../node/net/peers.ts'
 import { serveRpc } from '../node/net/rpc.ts'
 import { loadSeed } from '../node/seed.ts'
@@ -58,10 +59,9 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
   const store = await openStore(options.home)
   let host: Host | undefined
   try {
-    const ports = store.table<number>('ports')
-    const listen = await listenAddresses(options.listen, ports)
-    host = await createHost({ key: pair, listen, datastore: store.datastore, role: 'introducer', lan: false, now })
-    await rememberControlPort(host.libp2p, ports)
+    const { datastore } = store
+    const { listen } = options
+    host = await startHost({ key: pair, listen, datastore, role: 'introducer', lan: false, now }, store.table('ports'))
     const realm = realmOf([pair.publicKey], options.bits ?? DEFAULT_BITS)
     const witness = createWitness({ pair, realm, store: witnessStore(store), now })
     const counters: Counters = { get: 0, put: 0, claim: 0, refused: 0 }
@@ -141,6 +141,10 @@ async function answer(parts: Parts, asker: PeerId, method: string, args: readonl
     case 'claim':
       counters.claim++
       return encodeReceipt(await witness.claim(bytesAt(args, 0), parseAuth(bytesAt(args, 1))))
+    case 'lease': {
+      const held = await witness.lease(asText(args[0], 'A name'))
+      return held === undefined ? [] : [held]
+    }
     default:
       throw new P2pnsError(
         'frame_invalid',

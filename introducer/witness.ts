@@ -44,6 +44,8 @@ export interface Witness {
    * `signature_invalid`, `db_corrupt`, and those of the store.
    */
   claim(claimBytes: Bytes, auth: Auth): Promise<Receipt>
+  /** The last lease of a name that it signed, with its own receipt: for an owner whose network has forgotten it. */
+  lease(name: string): Promise<Bytes | undefined>
 }
 
 export function createWitness({ pair, realm, store, now }: WitnessOptions): Witness {
@@ -53,6 +55,7 @@ export function createWitness({ pair, realm, store, now }: WitnessOptions): Witn
   const oneAtATime = keyedLocks()
 
   return {
+    lease: (name) => store.get(name),
     async claim(claimBytes, auth) {
       const claim = parseClaim(claimBytes)
       if (!equalBytes(claim.rid, rid)) {

@@ -14,7 +14,7 @@ import { findContent, isCid } from './find-content.ts'
 import { linksTo } from './find-peers.ts'
 import type { Names } from './names.ts'
 import type { Host } from './net/host.ts'
-import { isLoopback } from './net/listen.ts'
+import { isLoopback, onKeptPort } from './net/listen.ts'
 import { type Link, Paths } from './net/paths.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Publisher } from './publisher.ts'
@@ -53,13 +53,9 @@ export class Content {
     if (!parts.visitor) {
       for await (const share of kept.all()) seeder.add(share)
       const ports = parts.store.table<number>('ports')
-      const port = await paths.listen({
-        port: (await ports.get('links')) ?? 0,
-        now: parts.now,
-        random: randomBytes,
-        onLink: ({ stream }) => void seeder.serve(stream),
-      })
-      await ports.put('links', port)
+      const onLink = ({ stream }: Link) => void seeder.serve(stream)
+      const open = (port: number) => paths.listen({ port, now: parts.now, random: randomBytes, onLink })
+      await ports.put('links', await onKeptPort(ports, 'links', open))
     }
     return new Content(parts, paths, seeder, kept)
   }

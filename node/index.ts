@@ -4,13 +4,12 @@ import { resolveText } from './answers.ts'
 import type { PendingClaim } from './claims.ts'
 import { Content } from './content.ts'
 import type { P2pnsNode, Status } from './contract.ts'
-import { type KeyPair, nodeKey } from './core/keys.ts'
+import { nodeKey } from './core/keys.ts'
 import { keyNameOf, parseName } from './core/name.ts'
 import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
-import { createHost, type Host } from './net/host.ts'
 import { Introducer } from './net/introducers.ts'
-import { isLoopback, listenAddresses, rememberControlPort } from './net/listen.ts'
+import { isLoopback, startHost } from './net/listen.ts'
 import { connectedPeers } from './net/peers.ts'
 import { createRecordNetwork } from './net/record-network.ts'
 import type { NodeOptions } from './options.ts'
@@ -45,7 +44,18 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   started.defer(() => store.close())
 
   const key = nodeKey(master)
-  const host = await openHost(options, key, store, now)
+  const visitor = options.visitor ?? false
+  const host = await startHost(
+    {
+      key,
+      listen: visitor ? [] : options.listen,
+      datastore: store.datastore,
+      role: visitor ? 'visitor' : 'peer',
+      lan: options.lan ?? !visitor,
+      now,
+    },
+    store.table<number>('ports'),
+  )
   started.defer(() => host.stop())
 
   const introducers = (await introducerAddresses(store, options.introducers)).map(
@@ -82,14 +92,14 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     network,
     publisher,
     names,
-    visitor: options.visitor ?? false,
+    visitor,
     now,
   })
   started.defer(() => content.stop())
 
   await bootstrap(host, introducers)
   await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer)))
-  if (options.visitor !== true) {
+  if (!visitor) {
     const keeper = keepBootstrapped(host, introducers)
     publisher.start()
     own.start()
@@ -157,22 +167,6 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     clearCache: () => names.clearCache(),
     stop: () => running.disposeAsync(),
   }
-}
-
-async function openHost(options: NodeOptions, key: KeyPair, store: Store, now: () => number): Promise<Host> {
-  const visitor = options.visitor ?? false
-  const ports = store.table<number>('ports')
-  const listen = visitor ? [] : await listenAddresses(options.listen, ports)
-  const host = await createHost({
-    key,
-    listen,
-    datastore: store.datastore,
-    role: visitor ? 'visitor' : 'peer',
-    lan: options.lan ?? !listen.every(isLoopback),
-    now,
-  })
-  if (!visitor) await rememberControlPort(host.libp2p, ports)
-  return host
 }
 
 /** Those given now, or else those given last time. */

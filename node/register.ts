@@ -5,7 +5,7 @@ import type { Job, Registered, RegisterRequest } from './contract.ts'
 import { isRelease } from './core/claim.ts'
 import { equalBytes, toZ32 } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
-import { leaseDhtKey, parseNamed } from './core/lease.ts'
+import { type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
 import { type Name, parseName, SUFFIX } from './core/name.ts'
 import { rrFromText } from './core/rdata.ts'
 import { type Realm, realmId } from './core/realm.ts'
@@ -137,7 +137,7 @@ async function claim(
     try {
       const realm = await parts.realmOf(introducer, signal)
       if (realm === undefined) continue
-      const held = await heldLease(parts, realm, short, own, signal)
+      const held = await heldLease(parts, realm, introducer, own, signal)
       if (held !== undefined) return (await unsettled(held, parts.pending)) ?? { lease: held }
       return await claimName({
         short,
@@ -161,13 +161,26 @@ async function claim(
   return undefined
 }
 
-/** The lease that the network holds of the name: ours from before this machine's time, or a reason to ask nobody. */
-async function heldLease(parts: RegisterParts, realm: Realm, short: string, own: OwnZone, signal?: AbortSignal) {
-  const key = leaseDhtKey(realmId(realm), short)
+/**
+ * The lease that the name has already: ours from before this machine's time, or a reason to ask for none. The network
+ * forgets after two days without its owner, the witness does not.
+ */
+async function heldLease(
+  parts: RegisterParts,
+  realm: Realm,
+  introducer: Introducer,
+  own: OwnZone,
+  signal?: AbortSignal,
+): Promise<Lease | undefined> {
+  const key = leaseDhtKey(realmId(realm), own.label)
   const found = await parts.network.get(key, { wait: 'best', ...(signal ? { signal } : {}) })
-  if (found === undefined) return undefined
-  const { lease } = parseNamed(found.value)
-  if (isRelease(lease.claim)) return undefined
-  if (equalBytes(lease.claim.owner, own.pair.publicKey)) return lease
-  throw new P2pnsError('name_taken', `${short}.p2p belongs to somebody else`)
+  const lease = found ? parseNamed(found.value).lease : await introducer.lease(own.label, signal)
+  if (lease === undefined || isRelease(lease.claim)) return undefined
+  if (!equalBytes(lease.claim.owner, own.pair.publicKey)) {
+    if (found) throw new P2pnsError('name_taken', `${own.label}.p2p belongs to somebody else`)
+    return undefined
+  }
+  const inForce = parts.now() < lease.claim.until * 1000
+  if (!found && inForce) verifyLease(lease, parts.now())
+  return found || inForce ? lease : undefined
 }

@@ -4,7 +4,9 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { type Descriptor, parseDescriptor } from '../core/descriptor.ts'
 import type { Bytes, CborValue } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
+import { type Lease, parseLease } from '../core/lease.ts'
 import { checkRecord, compareRecords } from '../core/records.ts'
+import { asBytes } from '../core/shape.ts'
 import { parseAddress, peerIdOf } from './host.ts'
 import { RpcClient } from './rpc.ts'
 
@@ -87,6 +89,13 @@ export class Introducer {
     const reply = await this.#call('claim', [claim, auth], signal)
     if (!(reply instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no receipt')
     return reply
+  }
+
+  /** The lease that its witness signed last for a name (one label); it carries the receipt of this witness only. */
+  async lease(name: string, signal?: AbortSignal): Promise<Lease | undefined> {
+    const reply = await this.#call('lease', [name], signal)
+    if (!Array.isArray(reply) || reply.length === 0) return undefined
+    return parseLease(asBytes((reply as CborValue[])[0], 'A lease'))
   }
 
   close(): void {

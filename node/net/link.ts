@@ -54,6 +54,8 @@ const HANDSHAKE_TIME = 5_000
 const HEAD_START = 150
 
 const MAX_TICKETS = 1024
+/** Of one context, which is one peer. */
+const MAX_TICKETS_EACH = 32
 const MAX_HANDSHAKES = 64
 
 /** Bytes; a TLS record holds 16 KiB. */
@@ -132,6 +134,9 @@ export async function createLinkServer<Context>(options: LinkServerOptions<Conte
   return {
     port: (server.address() as AddressInfo).port,
     issue(context) {
+      // Who asks for many pushes out its own first.
+      const own = [...tickets].filter(([, waiting]) => waiting.context === context)
+      if (own.length >= MAX_TICKETS_EACH) tickets.delete((own[0] as [string, unknown])[0])
       const [oldest] = tickets.keys()
       if (oldest !== undefined && tickets.size >= MAX_TICKETS) tickets.delete(oldest)
       const ticket = { id: random(16), secret: random(32), expires: now() + TICKET_LIFE }

@@ -1,5 +1,7 @@
 /** Where a host listens: a port of its own choice the first time, the same again later, since others were told it. */
 import type { Libp2p } from '@libp2p/interface'
+import { isError } from '../core/errors.ts'
+import { createHost, type Host, type HostOptions } from './host.ts'
 
 /** Where the ports are kept; a table of the home's store. */
 export interface PortTable {
@@ -7,12 +9,36 @@ export interface PortTable {
   put(key: string, value: number): Promise<void>
 }
 
-/** `listen` as given, or every IPv4 address on the port of last time. */
-export async function listenAddresses(listen: string[] | undefined, ports: PortTable): Promise<string[]> {
-  return listen ?? [`/ip4/0.0.0.0/tcp/${(await ports.get('control')) ?? 0}`]
+/**
+ * Opens on the port of last time, or on any when another program has taken that one meanwhile. Errors: those of `open`;
+ * port_in_use only for any port.
+ */
+export async function onKeptPort<T>(ports: PortTable, name: string, open: (port: number) => Promise<T>): Promise<T> {
+  const kept = (await ports.get(name)) ?? 0
+  try {
+    return await open(kept)
+  } catch (error) {
+    if (kept === 0 || !isError(error, 'port_in_use')) throw error
+    return open(0)
+  }
 }
 
-export async function rememberControlPort(libp2p: Libp2p, ports: PortTable): Promise<void> {
+/** A host that listens where a person says, or on a port that stays. A port that they chose is theirs to change. */
+export async function startHost(
+  options: Omit<HostOptions, 'listen'> & { listen: string[] | undefined },
+  ports: PortTable,
+): Promise<Host> {
+  const { listen } = options
+  // Nobody on the LAN could reach a host that listens on loopback only.
+  const open = (addresses: string[]) =>
+    createHost({ ...options, listen: addresses, lan: options.lan && !addresses.every(isLoopback) })
+  if (listen !== undefined) return open(listen)
+  const host = await onKeptPort(ports, 'control', (port) => open([`/ip4/0.0.0.0/tcp/${port}`]))
+  await rememberControlPort(host.libp2p, ports)
+  return host
+}
+
+async function rememberControlPort(libp2p: Libp2p, ports: PortTable): Promise<void> {
   const parts = libp2p.getMultiaddrs()[0]?.getComponents() ?? []
   const port = parts.find((part) => part.name === 'tcp')?.value
   if (port !== undefined) await ports.put('control', Number(port))

@@ -46,10 +46,10 @@ test('metrics are told in the Prometheus text format, with the figures of the mo
   for (const line of [
     'p2pns_connections 3',
     'p2pns_records 7',
-    'p2pns_requests_get 1',
-    'p2pns_requests_put 42',
-    'p2pns_requests_claim 4',
-    'p2pns_requests_refused 5',
+    'p2pns_requests_total{kind="get"} 1',
+    'p2pns_requests_total{kind="put"} 42',
+    'p2pns_requests_total{kind="claim"} 4',
+    'p2pns_requests_total{kind="refused"} 5',
   ]) {
     assert.ok(lines.includes(line), line)
   }

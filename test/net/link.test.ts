@@ -83,9 +83,19 @@ test('more tickets than are kept push out the oldest', async (t) => {
   const { server, here } = await rig(t)
   const oldest = server.issue('oldest')
   const kept = server.issue('kept')
-  for (let i = 0; i < 1023; i++) server.issue('more')
+  for (let i = 0; i < 1023; i++) server.issue(`more ${i}`)
   await assert.rejects(dialLink([here], oldest, { timeout: 5000 }), { code: 'ticket_invalid' })
   const { socket } = await dialLink([here], kept, { timeout: 5000 })
+  socket.destroy()
+})
+
+test("a peer that asks for many tickets pushes out its own and nobody else's", async (t) => {
+  const { server, here } = await rig(t)
+  const honest = server.issue('honest')
+  const greedy = server.issue('greedy')
+  for (let i = 0; i < 2000; i++) server.issue('greedy')
+  await assert.rejects(dialLink([here], greedy, { timeout: 5000 }), { code: 'ticket_invalid' })
+  const { socket } = await dialLink([here], honest, { timeout: 5000 })
   socket.destroy()
 })
 

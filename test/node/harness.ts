@@ -10,7 +10,7 @@ import { type Descriptor, parseDescriptor, signDescriptor } from '../../node/cor
 import { type Bytes, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
-import { encodeReceipt } from '../../node/core/lease.ts'
+import { encodeReceipt, type Lease, parseLease } from '../../node/core/lease.ts'
 import { type Realm, realmOf } from '../../node/core/realm.ts'
 import { checkRecord, compareRecords } from '../../node/core/records.ts'
 import { type Learnt, Names, type Pin } from '../../node/names.ts'
@@ -113,6 +113,12 @@ export class FakeIntroducer extends Introducer {
     const receipt = await this.#witness.claim(claim, parseAuth(auth))
     await this.afterClaim()
     return encodeReceipt(receipt)
+  }
+
+  override async lease(name: string): Promise<Lease | undefined> {
+    this.#checkUp()
+    const held = await this.#witness.lease(name)
+    return held && parseLease(held)
   }
 
   #checkUp(): void {

@@ -131,6 +131,19 @@ test('a home that was restored from its seed gets its lease and its records back
   assert.equal(parseZone(zoneBytes, {}).seq, BigInt(clock.at) * 1000n)
 })
 
+test('a home that was restored after the network forgot its name gets its lease back from the witness', async () => {
+  const { start, network, clock } = await world()
+  const before = await start()
+  await before.register({ name: 'alice.p2p', records: [A] })
+  const lease = before.own.byLabel('alice')?.lease as Lease
+  network.records.clear()
+  clock.at += 72 * HOUR
+  const restored = await start()
+  const { kind, recovery } = await restored.register({ name: 'alice.p2p', records: [A] })
+  assert.deepEqual([kind, recovery], ['short', undefined])
+  assert.equal(toHex(encodeLease(restored.own.byLabel('alice')?.lease as Lease)), toHex(encodeLease(lease)))
+})
+
 test('without an introducer a short name becomes a key name and a petname, and a note says so plainly', async () => {
   const { start, network } = await world({ introducers: 0 })
   const home = await start()
