@@ -2,7 +2,7 @@
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import { P2pnsError } from './core/errors.ts'
-import { storageError } from './store.ts'
+import { makeHome, storageError } from './store.ts'
 
 type Random = (bytes: number) => Uint8Array
 
@@ -30,7 +30,7 @@ async function readIfThere(file: string): Promise<string | undefined> {
 async function createSeed(home: string, file: string, random: Random): Promise<void> {
   const fresh = `${file}.${hex(random(8))}.new`
   try {
-    await fs.mkdir(home, { recursive: true, mode: 0o700 })
+    await makeHome(home)
     await writeDurably(fresh, `${hex(random(32))}\n`)
     await fs.link(fresh, file).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'EEXIST') throw cause

@@ -27,9 +27,7 @@ export interface Store {
 const DURABLE = { sync: true } as object
 
 export async function openStore(home: string): Promise<Store> {
-  await fs.mkdir(home, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw storageError(cause, `The home ${home} cannot be made`)
-  })
+  await makeHome(home)
   const location = path.join(await fs.realpath(home), 'db')
   const db = await openLevel(location)
   const libp2p = db.sublevel<string, Uint8Array>('libp2p', { keyEncoding: 'utf8', valueEncoding: 'view' })
@@ -104,11 +102,31 @@ class PeerDatastore extends LevelDatastore {
   }
 }
 
+/**
+ * Makes the folder of a home, for its owner only. The last step is not recursive: where a folder cannot be made although
+ * its parent is there, as in /proc, Node's recursive mkdir tries for ever.
+ */
+export async function makeHome(home: string): Promise<void> {
+  try {
+    await fs.mkdir(path.dirname(path.resolve(home)), { recursive: true, mode: 0o700 })
+    await fs.mkdir(home, { mode: 0o700 })
+  } catch (cause) {
+    const isThere = await fs.stat(home).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+    if (isThere) return
+    throw storageError(cause, `The home ${home} cannot be made`)
+  }
+}
+
 /** The error of ours that a failure of level or of the file system means; level wraps causes several deep. */
 export function storageError(cause: unknown, what: string): P2pnsError {
   if (isError(cause)) return cause
   const texts: string[] = []
+  let innermost = String(cause)
   for (let at: unknown = cause; at instanceof Error; at = at.cause) {
+    innermost = at.message
     texts.push(`${(at as NodeJS.ErrnoException).code ?? ''} ${at.message}`)
   }
   const all = texts.join(' ')
@@ -120,5 +138,5 @@ export function storageError(cause: unknown, what: string): P2pnsError {
   if (/LEVEL_CORRUPTION|Corruption: |LEVEL_DECODE_ERROR|LEVEL_IO_ERROR .*(No such file|Invalid argument)/.test(all)) {
     return new P2pnsError('db_corrupt', `${what}: it is damaged`, { cause })
   }
-  return new P2pnsError('disk_error', `${what} (${texts.at(-1)?.trim() ?? String(cause)})`, { cause })
+  return new P2pnsError('disk_error', `${what} (${innermost})`, { cause })
 }

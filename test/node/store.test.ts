@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -253,4 +254,10 @@ test('errors of the store are ours, with a code', async (t) => {
   for (const work of [store.table('t').get('a'), store.table('t').put('a', 1), store.table('t').delete('a')]) {
     await assert.rejects(work, P2pnsError)
   }
+})
+
+test('a home that cannot be made although its parent is there is an error at once', {
+  skip: existsSync('/proc/self') ? false : 'needs /proc',
+}, async () => {
+  await assert.rejects(openStore('/proc/p2pns-home'), { code: 'disk_error' })
 })
