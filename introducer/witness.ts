@@ -3,29 +3,30 @@
  * of the last claim it signed, with its own receipt; that is on the disk before the receipt leaves, so that a crash
  * between the two can be repaired by asking again. All rules are in docs/spec/lease.md, "What a witness signs".
  */
-import {
-  type Auth,
-  type Claim,
-  chainId,
-  checkAuth,
-  checkSuccessor,
-  checkWork,
-  claimId,
-  freeFrom,
-  parseClaim,
-} from '../node/core/claim.ts'
-import { type Bytes, equalBytes } from '../node/core/encoding.ts'
+import { type Auth, type Claim, claimId, encodeAuth, parseClaim } from '../node/core/claim.ts'
+import { type Bytes, compareBytes, equalBytes } from '../node/core/encoding.ts'
 import { P2pnsError } from '../node/core/errors.ts'
+import { gatherLeases } from '../node/core/gather.ts'
 import type { KeyPair } from '../node/core/keys.ts'
-import { CLAIM_WINDOW, encodeLease, type Lease, parseLease, type Receipt, signReceipt } from '../node/core/lease.ts'
+import { encodeLease, type Lease, parseLease, type Receipt, signReceipt } from '../node/core/lease.ts'
 import { type Realm, realmId } from '../node/core/realm.ts'
 import { keyedLocks } from '../node/net/locks.ts'
+import { checkRivals, judge } from './judgement.ts'
+import { dailyLimit } from './limits.ts'
 
 /** By name, without the suffix. */
 export interface WitnessStore {
   get(name: string): Promise<Bytes | undefined>
   /** Resolves when a power cut can no longer undo it. */
   put(name: string, bytes: Bytes): Promise<void>
+}
+
+/** Another witness of the realm, as this one reaches it. */
+export interface WitnessPeer {
+  key: Bytes
+  gossip(claimBytes: Bytes, authBytes: Bytes, previous?: Lease): Promise<void>
+  /** The last lease of a name that it signed. */
+  lease(name: string): Promise<Lease | undefined>
 }
 
 export interface WitnessOptions {
@@ -35,43 +36,169 @@ export interface WitnessOptions {
   store: WitnessStore
   /** Milliseconds since 1970. */
   now: () => number
+  wait: (ms: number) => Promise<void>
+  peers: () => WitnessPeer[]
+  /** The lease of a name that the DHT has for this realm, checked. */
+  lookup: (name: string) => Promise<Lease | undefined>
+  /** Seconds since 1970: the end of all that a witness may have signed before it lost its records. Absent: it lost none. */
+  lostUntil?: () => Promise<number>
+}
+
+/** What a claim comes with. */
+export interface From {
+  /** The block of addresses that it comes from, where that says anything. */
+  block?: string
+  /** The lease before the claim in its chain: for a witness that did not see it. */
+  previous?: Lease
 }
 
 export interface Witness {
   /**
    * A receipt for the claim, the same one whenever the same bytes come again. Errors: `malformed`, `too_large`, `name_invalid`,
    * `lease_invalid`, `clock_wrong`, `work_missing`, `name_taken`, `name_not_yours`, `record_older`, `lease_expired`,
-   * `signature_invalid`, `db_corrupt`, and those of the store.
+   * `signature_invalid`, `limit_reached`, `peer_unreachable`, `db_corrupt`, and those of the store.
    */
-  claim(claimBytes: Bytes, auth: Auth): Promise<Receipt>
+  claim(claimBytes: Bytes, auth: Auth, from?: From): Promise<Receipt>
+  /** A claim that another witness of the realm holds: resolves when it is held here, too. Errors: those of `claim`. */
+  gossip(claimBytes: Bytes, auth: Auth, previous?: Lease): Promise<void>
   /** The last lease of a name that it signed, with its own receipt: for an owner whose network has forgotten it. */
   lease(name: string): Promise<Bytes | undefined>
 }
 
-export function createWitness({ pair, realm, store, now }: WitnessOptions): Witness {
+/**
+ * Milliseconds that a claim to a free name is held unsigned where there are other witnesses: many times what it takes
+ * to tell all of them, so that all choose among the same claims.
+ */
+export const HOLD_MS = 10_000
+/** Milliseconds: a witness alone waits no longer than this for what the DHT knows. */
+const LOOKUP_MS = 3_000
+/** Names for which claims are held at once; each costs its claimant the realm's work. */
+const MAX_HELD = 4096
+
+export interface Asked {
+  claim: Claim
+  bytes: Bytes
+  auth: Auth
+  /** SHA-256 of the bytes. */
+  id: Bytes
+  previous: Lease | undefined
+}
+
+/** The claims to one free name that came within one hold. */
+interface Round {
+  /** The one with the lowest hash so far. */
+  best: Asked
+  /** What others hold of the name, as far as they have answered. */
+  found: Lease[]
+  /** Resolves when the best has been signed. */
+  over: Promise<void>
+}
+
+export function createWitness(options: WitnessOptions): Witness {
+  const { pair, realm, store, now, wait, peers, lookup, lostUntil } = options
   const index = realm.keys.findIndex((key) => equalBytes(key, pair.publicKey))
   if (index < 0) throw new RangeError('a witness has one of the keys of its realm')
   const rid = realmId(realm)
+  const isAlone = realm.keys.length === 1
+  const hold = isAlone ? 0 : HOLD_MS
   const oneAtATime = keyedLocks()
+  const rounds = new Map<string, Round>()
+  const limit = dailyLimit(now)
 
   return {
     lease: (name) => store.get(name),
-    async claim(claimBytes, auth) {
-      const claim = parseClaim(claimBytes)
-      if (!equalBytes(claim.rid, rid)) {
-        throw new P2pnsError('lease_invalid', `The claim to "${claim.name}" is for another realm than this witness's`)
-      }
-      checkWork(claim, realm.bits)
-      return oneAtATime(claim.name, async () => {
-        const last = remembered(claim.name, await store.get(claim.name))
-        if (last && equalBytes(claimId(last.claim), claimId(claim))) return last.receipts[0] as Receipt
-        const time = Math.floor(now() / 1000)
-        judge(claim, auth, last?.claim, time)
-        const receipt = signReceipt(index, time, claimBytes, pair)
-        await store.put(claim.name, encodeLease({ claim, auth, receipts: [receipt], realm }))
-        return receipt
-      })
+    async claim(claimBytes, auth, from = {}) {
+      const asked = read(claimBytes, auth, from.previous)
+      const receipt = await decide(asked)
+      if (receipt !== undefined) return receipt
+      await enter(asked, from.block).over
+      const later = await decide(asked)
+      if (later !== undefined) return later
+      throw new P2pnsError('timed_out', `The claim to "${asked.claim.name}" was not decided`)
     },
+    async gossip(claimBytes, auth, previous) {
+      const asked = read(claimBytes, auth, previous)
+      // Who asked for it hears what becomes of it, at the witness that was asked.
+      if ((await decide(asked)) === undefined) enter(asked).over.catch(() => {})
+    },
+  }
+
+  function read(bytes: Bytes, auth: Auth, previous: Lease | undefined): Asked {
+    const claim = parseClaim(bytes)
+    if (!equalBytes(claim.rid, rid)) {
+      throw new P2pnsError('lease_invalid', `The claim to "${claim.name}" is for another realm than this witness's`)
+    }
+    return { claim, bytes, auth, id: claimId(claim), previous }
+  }
+
+  /** The receipt of a claim that can be signed, or was, at once; undefined for one that is to be held first. */
+  function decide(asked: Asked): Promise<Receipt | undefined> {
+    return oneAtATime(asked.claim.name, async () => {
+      const last = remembered(asked.claim.name, await store.get(asked.claim.name))
+      if (last && equalBytes(claimId(last.claim), asked.id)) return last.receipts[0]
+      const verdict = judge(asked, last, await judging(hold))
+      return verdict === 'sign' ? sign(asked) : undefined
+    })
+  }
+
+  /** What a judgement knows besides the claim; `ahead` in ms: for how long the claim will still be held. */
+  async function judging(ahead: number) {
+    const time = Math.floor(now() / 1000)
+    return { realm, rid, index, time, signedAt: time + ahead / 1000, lostUntil: (await lostUntil?.()) ?? 0 }
+  }
+
+  async function sign({ claim, bytes, auth }: Asked): Promise<Receipt> {
+    const receipt = signReceipt(index, Math.floor(now() / 1000), bytes, pair)
+    await store.put(claim.name, encodeLease({ claim, auth, receipts: [receipt], realm }))
+    return receipt
+  }
+
+  /** Lets a claim take part in the round of its name; told to the others as long as it could win. */
+  function enter(asked: Asked, block?: string): Round {
+    const { name } = asked.claim
+    const round = rounds.get(name)
+    if (round !== undefined && compareBytes(asked.id, round.best.id) >= 0) return round
+    if (round === undefined && rounds.size >= MAX_HELD) {
+      throw new P2pnsError('peer_unreachable', 'This witness holds as many claims as it can')
+    }
+    limit.take(`the key of "${Buffer.from(asked.claim.owner).toString('hex')}"`)
+    if (block !== undefined) limit.take(block)
+    for (const peer of peers()) void peer.gossip(asked.bytes, encodeAuth(asked.auth), asked.previous).catch(() => {})
+    if (round !== undefined) {
+      round.best = asked
+      return round
+    }
+    const begun: Round = { best: asked, found: [], over: Promise.resolve() }
+    rounds.set(name, begun)
+    begun.over = run(name, begun)
+    return begun
+  }
+
+  async function run(name: string, round: Round): Promise<void> {
+    try {
+      const inquired = inquire(name, round.found)
+      await (isAlone ? Promise.race([inquired, wait(LOOKUP_MS)]) : wait(HOLD_MS))
+    } finally {
+      rounds.delete(name)
+    }
+    await oneAtATime(name, async () => {
+      const { best } = round
+      const last = remembered(name, await store.get(name))
+      if (last && equalBytes(claimId(last.claim), best.id)) return
+      const facts = await judging(0)
+      judge(best, last, facts)
+      checkRivals(best.claim, gatherLeases(round.found, realm), facts)
+      await sign(best)
+    })
+  }
+
+  /** Asks everybody who may know of another holder; who does not answer in time holds nobody up. */
+  async function inquire(name: string, found: Lease[]): Promise<void> {
+    const ask = async (answer: Promise<Lease | undefined>) => {
+      const lease = await answer
+      if (lease?.claim.name === name) found.push(lease)
+    }
+    await Promise.allSettled([ask(lookup(name)), ...peers().map((peer) => ask(peer.lease(name)))])
   }
 }
 
@@ -83,35 +210,4 @@ function remembered(name: string, bytes: Bytes | undefined): Lease | undefined {
   } catch (cause) {
     throw new P2pnsError('db_corrupt', `What this witness remembers of "${name}" is unreadable`, { cause })
   }
-}
-
-/** Throws unless `claim` may be signed at `time` (seconds) by a witness that signed `last` before. */
-function judge(claim: Claim, auth: Auth, last: Claim | undefined, time: number): void {
-  if (Math.abs(claim.from - time) > CLAIM_WINDOW) {
-    throw new P2pnsError(
-      'clock_wrong',
-      `The claim to "${claim.name}" does not begin within 5 minutes of the witness's clock`,
-    )
-  }
-  // The claim's own start counts too: terms of two chains must not overlap by the minutes that clocks may differ.
-  const free = last === undefined || Math.min(time, claim.from) >= freeFrom(last)
-  if (claim.version === 0) {
-    if (!free) throw new P2pnsError('name_taken', `"${claim.name}" belongs to somebody until ${utcDay(freeFrom(last))}`)
-  } else if (last === undefined) {
-    throw new P2pnsError(
-      'lease_invalid',
-      `This witness knows no claim that version ${claim.version} of "${claim.name}" could follow`,
-    )
-  } else if (free) {
-    throw new P2pnsError('lease_expired', `The time to renew "${claim.name}" ended on ${utcDay(freeFrom(last))}`)
-  } else if (!equalBytes(claim.chain, chainId(last))) {
-    throw new P2pnsError('name_taken', `"${claim.name}" belongs to somebody else until ${utcDay(freeFrom(last))}`)
-  } else {
-    checkSuccessor(last, claim, auth)
-  }
-  checkAuth(claim, auth)
-}
-
-function utcDay(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().slice(0, 10)
 }

@@ -9,7 +9,7 @@ import * as net from 'node:net'
 import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { FastifyError } from 'fastify'
-import type { Job, P2pnsNode, Progress } from './contract.ts'
+import type { Job, P2pnsNode, Policy, Progress } from './contract.ts'
 import { ERRORS, type ErrorCode, isError, P2pnsError } from './core/errors.ts'
 
 /** Bytes of the arguments of one call. */
@@ -24,7 +24,7 @@ type Method = Exclude<keyof P2pnsNode, 'stop'>
 /** How the arguments of each method come from one JSON object, and where the job's options go. */
 const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<unknown>> = {
   register: (node, { request }: { request: Parameters<P2pnsNode['register']>[0] }, job) => node.register(request, job),
-  resolve: (node, { name, type, policy }: { name: string; type?: string; policy?: 'network' }, { signal }) =>
+  resolve: (node, { name, type, policy }: { name: string; type?: string; policy?: Policy }, { signal }) =>
     node.resolve(name, type, { ...(policy ? { policy } : {}), ...(signal ? { signal } : {}) }),
   share: (node, { path: target, as }: { path: string; as?: string }, job) =>
     node.share(target, { ...job, ...(as ? { as } : {}) }),

@@ -100,7 +100,8 @@ export class Content {
     onProgress?.({ phase: 'resolving', done: 0, total: 0 })
     const { id, entry, peers } = await findContent(names, target, signal)
     const manifest = await this.#manifest(id, signal)
-    const links = this.#links(id, peers, signal)
+    const ended = new AbortController()
+    const links = this.#links(id, peers, AbortSignal.any([signal, ended.signal]))
     const { share, ...fetched } = await fetchContent({
       id,
       links,
@@ -110,7 +111,7 @@ export class Content {
       signal,
       ...(manifest ? { manifest } : {}),
       ...(onProgress ? { onProgress } : {}),
-    })
+    }).finally(() => ended.abort())
     if (share !== undefined && !this.#parts.visitor) await this.#seed(share)
     const { path, bytes, seconds, resumed } = fetched
     return { cid: id, path, bytes, seconds, resumed, peers: fetched.peers }
@@ -166,7 +167,7 @@ export class Content {
     await this.#parts.host.dht.provide(CID.parse(id), signal ? { signal } : {})
   }
 
-  /** From what is seeded here, or the network; undefined where only peers that hold the content may have it. */
+  /** From the network; undefined where only peers that hold the content may have it. */
   async #manifest(id: string, signal: AbortSignal): Promise<SignedManifest | undefined> {
     const found = await this.#parts.network.get(manifestDhtKey(id), { signal }).catch(() => undefined)
     signal.throwIfAborted()

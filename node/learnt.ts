@@ -9,7 +9,7 @@ import { encodeNamed, type Lease, parseNamed, verifyLease } from './core/lease.t
 import type { Name } from './core/name.ts'
 import { newerZone, parseZone, type Zone } from './core/zone.ts'
 import { keyedLocks } from './net/locks.ts'
-import { checkPin, type Pin } from './pins.ts'
+import type { Pinned, Pins } from './pins.ts'
 import type { Table } from './store.ts'
 
 /** As it is stored, by apex; bytes in hex, `fetchedAt` in ms. */
@@ -33,13 +33,13 @@ const USELESS_AFTER_MS = STALE_AFTER_MS + 7 * 86_400_000
 
 export class LearntRecords {
   readonly #rows: Table<Learnt>
-  readonly #pins: Table<Pin>
+  readonly #pins: Pins
   readonly #now: () => number
   readonly #entries = new LRUCache<string, LearntRecord>({ max: 10_000 })
   /** Per apex: nobody may come between reading what is held and replacing it. */
   readonly #oneAtATime = keyedLocks()
 
-  constructor(rows: Table<Learnt>, pins: Table<Pin>, now: () => number) {
+  constructor(rows: Table<Learnt>, pins: Pins, now: () => number) {
     this.#rows = rows
     this.#pins = pins
     this.#now = now
@@ -52,14 +52,11 @@ export class LearntRecords {
   accept(name: Name, value: Bytes, source: 'introducer' | 'dht'): Promise<LearntRecord | undefined> {
     return this.#oneAtATime(name.apex, async () => {
       const now = this.#now()
-      const { zone, lease } = read(name, value, now)
-      if (lease !== undefined) {
-        verifyLease(lease, now)
-        await checkPin(this.#pins, name.apex, lease)
-      }
+      const { zone, lease: offered } = read(name, value, now)
+      if (offered !== undefined) verifyLease(offered, now)
+      const lease = offered && (await this.#pins.judge(name.apex, offered))
       if (zone === undefined) {
-        this.#entries.delete(name.apex)
-        await this.#rows.delete(name.apex)
+        await this.#drop(name.apex)
         return undefined
       }
       const held = await this.#held(name)
@@ -101,10 +98,32 @@ export class LearntRecords {
     }
   }
 
+  /** What the person decided about the owner of a short name. Errors: not_known. */
+  choose(apex: string, keyName?: string): Promise<Pinned> {
+    return this.#oneAtATime(apex, async () => {
+      const chosen = await this.#pins.choose(apex, keyName)
+      await this.#drop(apex)
+      return chosen
+    })
+  }
+
+  /** Forgets a short name and its owner. Errors: not_known. */
+  forget(apex: string): Promise<void> {
+    return this.#oneAtATime(apex, async () => {
+      await this.#pins.forget(apex)
+      await this.#drop(apex)
+    })
+  }
+
   /** Forgets everything but the pins. */
   async clear(): Promise<void> {
     this.#entries.clear()
     await this.#rows.clear()
+  }
+
+  async #drop(apex: string): Promise<void> {
+    this.#entries.delete(apex)
+    await this.#rows.delete(apex)
   }
 }
 

@@ -22,11 +22,15 @@ export interface ZoneState {
   signed: string
   /** The lease of the short name, empty for a zone that is only a key name. */
   lease: string
+  /** How often its key was rotated; absent: never. */
+  generation?: number
 }
 
 export interface OwnZone {
   /** The label that its key is derived from: `alice` for `alice.p2p`. */
   label: string
+  /** How often its key was rotated. */
+  generation: number
   pair: KeyPair
   keyName: string
   rrs: Rr[]
@@ -39,6 +43,8 @@ export interface OwnZone {
 const RESIGN_MS = 20 * 3600_000
 /** Also how soon one that could not be signed anew, since the network was away, is tried again. */
 const CHECK_MS = 60_000
+/** Rotations of one key that a restored home looks through; each costs some 50 µs. */
+const MAX_GENERATIONS = 64
 
 export class OwnZones {
   readonly #master: Bytes
@@ -97,6 +103,20 @@ export class OwnZones {
       if (isError(error, 'network_unreachable')) return own
       throw error
     }
+  }
+
+  /** The same zone under the key of another generation, where it was never signed yet. Nothing is stored. */
+  underGeneration(own: OwnZone, generation: number): OwnZone {
+    const pair = zoneKey(this.#master, own.label, generation)
+    return { ...own, generation, pair, keyName: keyNameOf(pair.publicKey), zone: undefined }
+  }
+
+  /** Which generation of the key of `label` is `owner`: a restored home knows only the first. */
+  generationOf(label: string, owner: Bytes): number | undefined {
+    for (let generation = 0; generation < MAX_GENERATIONS; generation++) {
+      if (equalBytes(zoneKey(this.#master, label, generation).publicKey, owner)) return generation
+    }
+    return undefined
   }
 
   /**
@@ -170,9 +190,11 @@ export class OwnZones {
   }
 
   #restore(label: string, state: ZoneState): OwnZone {
-    const pair = zoneKey(this.#master, label)
+    const generation = state.generation ?? 0
+    const pair = zoneKey(this.#master, label, generation)
     return {
       label,
+      generation,
       pair,
       keyName: keyNameOf(pair.publicKey),
       rrs: state.rrs.map((rr) => ({ ...rr, rdata: fromHex(rr.rdata) })),
@@ -188,6 +210,7 @@ export class OwnZones {
       peers: own.peers,
       signed: own.zone === undefined ? '' : toHex(own.zone.bytes),
       lease: own.lease === undefined ? '' : toHex(encodeLease(own.lease)),
+      generation: own.generation,
     })
     this.#zones.set(own.label, own)
   }

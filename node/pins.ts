@@ -1,41 +1,181 @@
-/** Who owns a short name, as this machine saw it first: it changes only as the last claim that was seen explains. */
-import { type Claim, chainId, encodeClaim, isRelease, parseClaim } from './core/claim.ts'
+/**
+ * Who owns a short name, as this machine saw it first. It changes only as the last lease that was seen explains, or as the
+ * person decides: another owner is a conflict, kept for them and never believed by itself (docs/trust.md).
+ */
+import { LRUCache } from 'lru-cache'
+import { type Claim, chainId, isRelease } from './core/claim.ts'
 import { equalBytes, fromHex, toHex } from './core/encoding.ts'
 import { P2pnsError } from './core/errors.ts'
 import { sha256 } from './core/keys.ts'
-import type { Lease } from './core/lease.ts'
+import { encodeLease, type Lease, parseLease } from './core/lease.ts'
 import { keyNameOf } from './core/name.ts'
+import { countsFor, overlap } from './core/proof.ts'
+import type { Proofs } from './proofs.ts'
 import type { Table } from './store.ts'
 
-/** The claim of the last lease that was seen of a name; hex. */
+/** As it is stored, by apex; leases in hex. */
 export interface Pin {
-  claim: string
+  lease: string
+  since: number
+  conflict?: { lease: string; since: number; settled: boolean }
 }
 
-/**
- * Remembers the lease of `apex`, which has passed `verifyLease`. Errors: pin_conflict for one that the last one does
- * not explain, record_older for one from before the name changed hands.
- */
-export async function checkPin(pins: Table<Pin>, apex: string, lease: Lease): Promise<void> {
-  const pin = await pins.get(apex)
-  if (pin !== undefined) {
-    const last = parseClaim(fromHex(pin.claim))
-    switch (judge(last, lease)) {
-      case 'known':
-        return
-      case 'older':
-        throw new P2pnsError('record_older', `A lease of ${apex} from before its last change was offered`)
-      case 'conflict':
-        throw new P2pnsError(
-          'pin_conflict',
-          `${apex} was known as ${ownerOf(last)}, and a lease that does not follow says ${ownerOf(lease.claim)}`,
-        )
-    }
+export interface Pinned {
+  /** The last lease that was seen of the owner; it may have ended since, or be a release. */
+  lease: Lease
+  /** When this owner was seen first, ms since 1970. */
+  since: number
+  /** A lease that does not follow; `settled` when the person has decided against it. */
+  conflict?: { lease: Lease; since: number; settled: boolean }
+}
+
+export class Pins {
+  readonly #table: Table<Pin>
+  readonly #proofs: Proofs | undefined
+  readonly #now: () => number
+  readonly #pins = new LRUCache<string, Pinned>({ max: 10_000 })
+
+  constructor(table: Table<Pin>, proofs: Proofs | undefined, now: () => number) {
+    this.#table = table
+    this.#proofs = proofs
+    this.#now = now
   }
-  await pins.put(apex, { claim: toHex(encodeClaim(lease.claim)) })
+
+  async get(apex: string): Promise<Pinned | undefined> {
+    const known = this.#pins.get(apex)
+    if (known !== undefined) return known
+    const row = await this.#table.get(apex)
+    if (row === undefined) return undefined
+    const pinned = restore(row)
+    this.#pins.set(apex, pinned)
+    return pinned
+  }
+
+  async *entries(): AsyncIterable<[string, Pinned]> {
+    for await (const [apex, row] of this.#table.entries()) yield [apex, restore(row)]
+  }
+
+  /**
+   * The judgement of a lease of `apex` that has passed `verifyLease`: the lease that counts for this machine, which is the
+   * known one where the offered one is its prolongation by too few honest witnesses. Errors: pin_conflict for one that the
+   * last one does not explain; record_older for one from before the name changed hands; lease_invalid for one that has
+   * no quorum without the witnesses that are proven to have lied.
+   */
+  async judge(apex: string, lease: Lease): Promise<Lease> {
+    const pinned = await this.get(apex)
+    await this.#look(pinned, lease)
+    if (pinned === undefined) {
+      this.#needQuorum(lease)
+      await this.#put(apex, { lease, since: this.#now() })
+      return lease
+    }
+    const last = pinned.lease
+    const verdict = compare(last.claim, lease)
+    if (verdict === 'older') {
+      throw new P2pnsError('record_older', `A lease of ${apex} from before its last change was offered`)
+    }
+    if (verdict === 'conflict') {
+      await this.#keepConflict(apex, pinned, lease)
+      throw conflictError(apex, last.claim, lease.claim)
+    }
+    // What was known before a lie came out needs no witness any more; what is new needs a quorum that did not lie.
+    const prolongs = lease.claim.until > last.claim.until
+    const sameOwner = equalBytes(lease.claim.owner, last.claim.owner)
+    if ((verdict === 'later' || prolongs) && !this.#counts(lease)) {
+      if (sameOwner && this.#now() < last.claim.until * 1000) return last
+      this.#needQuorum(lease)
+    }
+    if (verdict === 'later') {
+      await this.#put(apex, { ...pinned, lease, since: sameOwner ? pinned.since : this.#now() })
+    }
+    return lease
+  }
+
+  /**
+   * The person's decision: the owner whose key name it is, or else the one of the conflict. The other one stays known, as
+   * settled, so that it is not reported again. Errors: not_known.
+   */
+  async choose(apex: string, keyName?: string): Promise<Pinned> {
+    const pinned = await this.get(apex)
+    if (pinned === undefined) throw new P2pnsError('not_known', `This machine has seen no owner of ${apex} yet`)
+    const { lease, since, conflict } = pinned
+    if (keyName === undefined && (conflict === undefined || conflict.settled)) {
+      throw new P2pnsError('not_known', `There is no open conflict about ${apex}`)
+    }
+    let chosen: Pinned
+    if (keyName !== undefined && keyName === ownerOf(lease.claim)) {
+      chosen = conflict === undefined ? pinned : { lease, since, conflict: { ...conflict, settled: true } }
+    } else if (conflict !== undefined && (keyName === undefined || keyName === ownerOf(conflict.lease.claim))) {
+      chosen = { lease: conflict.lease, since: conflict.since, conflict: { lease, since, settled: true } }
+    } else {
+      throw new P2pnsError('not_known', `No lease of ${apex} that this machine has seen is of ${keyName}`)
+    }
+    await this.#put(apex, chosen)
+    return chosen
+  }
+
+  /** The next owner that is seen counts as the first. Errors: not_known. */
+  async forget(apex: string): Promise<void> {
+    if ((await this.#table.get(apex)) === undefined) {
+      throw new P2pnsError('not_known', `This machine has seen no owner of ${apex} yet`)
+    }
+    this.#pins.delete(apex)
+    await this.#table.delete(apex)
+  }
+
+  /** Two leases of the name that are seen, at any time, may prove a lie. */
+  async #look(pinned: Pinned | undefined, lease: Lease): Promise<void> {
+    const known = pinned === undefined ? [] : [pinned.lease, pinned.conflict?.lease].filter((one) => one !== undefined)
+    for (const seen of [...known, lease]) await this.#proofs?.look(seen)
+  }
+
+  /** One at a time: the first stays until it is decided or over, so that nobody can hide it behind others. */
+  async #keepConflict(apex: string, pinned: Pinned, lease: Lease): Promise<void> {
+    const { conflict } = pinned
+    if (conflict !== undefined) {
+      const sameChain = equalBytes(chainId(conflict.lease.claim), chainId(lease.claim))
+      if (sameChain && lease.claim.version <= conflict.lease.claim.version) return
+      if (sameChain && compare(conflict.lease.claim, lease) === 'later') {
+        return this.#put(apex, { ...pinned, conflict: { ...conflict, lease } })
+      }
+      if (!conflict.settled && this.#now() < conflict.lease.claim.until * 1000) return
+    }
+    await this.#put(apex, { ...pinned, conflict: { lease, since: this.#now(), settled: false } })
+  }
+
+  #counts(lease: Lease): boolean {
+    return this.#proofs === undefined || countsFor(lease, this.#proofs.dropped)
+  }
+
+  #needQuorum(lease: Lease): void {
+    if (this.#counts(lease)) return
+    const { claim, realm, receipts } = lease
+    throw new P2pnsError(
+      'lease_invalid',
+      `The lease of ${claim.name}.p2p needs receipts of ${realm.quorum}, and of its ${receipts.length} some are by witnesses that are proven to have lied`,
+    )
+  }
+
+  async #put(apex: string, pinned: Pinned): Promise<void> {
+    const { lease, since, conflict } = pinned
+    await this.#table.put(apex, {
+      lease: toHex(encodeLease(lease)),
+      since,
+      ...(conflict ? { conflict: { ...conflict, lease: toHex(encodeLease(conflict.lease)) } } : {}),
+    })
+    this.#pins.set(apex, pinned)
+  }
 }
 
-function judge(last: Claim, { claim, auth }: Lease): 'later' | 'known' | 'older' | 'conflict' {
+function restore({ lease, since, conflict }: Pin): Pinned {
+  return {
+    lease: parseLease(fromHex(lease)),
+    since,
+    ...(conflict ? { conflict: { ...conflict, lease: parseLease(fromHex(conflict.lease)) } } : {}),
+  }
+}
+
+function compare(last: Claim, { claim, auth }: Lease): 'later' | 'known' | 'older' | 'conflict' {
   if (!equalBytes(chainId(claim), chainId(last))) return 'conflict'
   const sameOwner = equalBytes(claim.owner, last.owner)
   if (claim.version <= last.version && sameOwner) return 'known'
@@ -48,6 +188,13 @@ function judge(last: Claim, { claim, auth }: Lease): 'later' | 'known' | 'older'
   return claim.version > last.version && isExplained ? 'later' : 'conflict'
 }
 
-function ownerOf(claim: Claim): string {
-  return isRelease(claim) ? "nobody's" : keyNameOf(claim.owner)
+/** The key name of who holds it; undefined when the owner gave it up. */
+export function ownerOf(claim: Claim): string | undefined {
+  return isRelease(claim) ? undefined : keyNameOf(claim.owner)
+}
+
+function conflictError(apex: string, last: Claim, next: Claim): P2pnsError {
+  const [before, after] = [last, next].map((claim) => ownerOf(claim) ?? 'nobody')
+  const why = overlap(last, next) ? 'a lease that does not follow' : 'a lease from after that one had ended'
+  return new P2pnsError('pin_conflict', `${apex} was known as the name of ${before}, and ${why} says ${after}`)
 }

@@ -1,6 +1,6 @@
 /** The realms that this home trusts: pinned when it is pointed at one of their introducers, and kept. */
 import type { Descriptor } from './core/descriptor.ts'
-import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
+import { equalBytes, fromHex, toHex } from './core/encoding.ts'
 import { type Realm, realmId } from './core/realm.ts'
 import type { Introducer } from './net/introducers.ts'
 import type { Table } from './store.ts'
@@ -29,10 +29,6 @@ export class Realms {
 
   all(): Realm[] {
     return [...this.#realms.values()]
-  }
-
-  has(rid: Bytes): boolean {
-    return this.#realms.has(toHex(rid))
   }
 
   /** Pins the realm that an introducer serves, if the introducer itself is one of its witnesses. */

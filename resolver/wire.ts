@@ -29,7 +29,7 @@ const FLAG_CD = 0x10
 
 const MIN_UDP_PAYLOAD = 512
 /** What fits an IPv6 packet of the smallest MTU (DNS flag day 2020); a larger answer goes over TCP. */
-export const MAX_UDP_PAYLOAD = 1232
+const MAX_UDP_PAYLOAD = 1232
 export const MAX_TCP_PAYLOAD = 65_535
 /** An extended error explains, it does not lecture. Bytes. */
 const MAX_EDE_TEXT = 120

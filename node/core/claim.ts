@@ -201,7 +201,12 @@ function zeroBits(hash: Bytes): number {
 
 /** Throws `work_missing` unless a first claim shows `bits` of work; a later claim needs none. */
 export function checkWork(claim: Claim, bits: number): void {
-  if (claim.version === 0 && zeroBits(claimId(claim)) < bits) {
+  if (claim.version === 0) checkShownWork(claim, bits)
+}
+
+/** Throws `work_missing` unless the claim shows `bits` of work, whatever its version. */
+export function checkShownWork(claim: Claim, bits: number): void {
+  if (zeroBits(claimId(claim)) < bits) {
     throw new P2pnsError('work_missing', `The claim to "${claim.name}" shows less than ${bits} bits of work`)
   }
 }

@@ -11,6 +11,11 @@ export const ERRORS = {
     next: 'Check the value against the type: --a takes an IPv4 address, --aaaa an IPv6 one.',
   },
   cid_invalid: { exit: 2, next: 'A CID is printed by `p2pns share`; it starts with "b".' },
+  words_invalid: { exit: 2, next: 'There are 24 words, in order; compare each with your copy.' },
+  seed_locked: {
+    exit: 2,
+    next: 'Give its passphrase on a terminal or in P2PNS_PASSPHRASE, or run `p2pns keys unlock` once.',
+  },
 
   // not found (3)
   name_not_found: { exit: 3, next: 'Check the spelling; its owner may not have published it yet.' },
@@ -18,6 +23,7 @@ export const ERRORS = {
   content_not_found: { exit: 3, next: 'Nobody who has it is online; try again when its publisher is.' },
   entry_not_found: { exit: 3, next: 'Fetch the whole name to see what it holds.' },
   file_missing: { exit: 3, next: 'Check the path.' },
+  not_known: { exit: 3, next: 'See `p2pns trust` for what this home knows.' },
 
   // verification failed (4)
   signature_invalid: { exit: 4, next: 'It was refused; whoever sent it cannot be believed.' },
@@ -28,26 +34,36 @@ export const ERRORS = {
   clock_wrong: { exit: 4, next: 'Set the clock of this machine, then try again.' },
   lease_invalid: { exit: 4, next: 'It was refused; register the name again.' },
   lease_expired: { exit: 4, next: 'Its owner has to renew it.' },
+  proof_invalid: { exit: 4, next: 'It was refused; it proves nothing against any witness.' },
   work_missing: { exit: 4, next: 'A first claim needs the proof of work that the realm asks for.' },
   path_unsafe: { exit: 4, next: 'Nothing was written; do not trust its publisher.' },
   chunk_corrupt: { exit: 4, next: 'The peer that sent it was dropped.' },
   frame_invalid: { exit: 4, next: 'The link was closed.' },
   ticket_invalid: { exit: 4, next: 'Ask the peer for a new ticket; one lives 30 seconds and works once.' },
   file_changed: { exit: 4, next: 'Share it again.' },
+  passphrase_wrong: { exit: 4, next: 'Nothing was changed; try again.' },
+  recovery_wrong: {
+    exit: 4,
+    next: 'Compare it with your copy; each recovery key works once, and the change it made showed the next one.',
+  },
 
   // conflict (5)
   name_taken: { exit: 5, next: 'Choose another name.' },
   name_not_yours: { exit: 5, next: 'Only the home that holds its key can change it.' },
   record_older: { exit: 5, next: 'A newer record is already published; resolve it first.' },
-  pin_conflict: { exit: 5, next: 'Ask its owner by another way before you believe either.' },
+  pin_conflict: { exit: 5, next: 'Ask its owner by another way before you believe either; `p2pns trust` shows both.' },
   target_exists: { exit: 5, next: 'Choose another place with -o, or allow it with --force.' },
   node_running: { exit: 5, next: 'Stop it first, or use another --home.' },
+  seed_exists: { exit: 5, next: 'A seed is never replaced: use another --home, or move this one to a safe place.' },
+  change_pending: { exit: 5, next: 'Run that command again to finish it.' },
 
   // unreachable (6)
   no_introducer: { exit: 6, next: 'Start the node with --introducer ADDR.' },
   network_unreachable: { exit: 6, next: 'Check the connection and the introducer address.' },
   peer_unreachable: { exit: 6, next: 'It may be offline; try again later.' },
   timed_out: { exit: 6, next: 'Try again; the other side may be slow or gone.' },
+  quorum_missing: { exit: 6, next: 'Try again when more of its witnesses are online.' },
+  limit_reached: { exit: 6, next: 'Try again tomorrow.' },
 
   // unexpected (1)
   disk_full: { exit: 1, next: 'Free some space and run the same command again; it goes on where it stopped.' },

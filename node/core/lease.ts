@@ -54,6 +54,18 @@ export function signReceipt(index: number, time: number, claimBytes: Bytes, pair
   return { index, time, signature: pair.sign(signedText(sha256(claimBytes), time)) }
 }
 
+/** Whether the witness whose key this is signed the receipt, for the claim of this id. */
+export function verifyReceipt({ time, signature }: Receipt, claimHash: Bytes, witnessKey: Bytes): boolean {
+  return verify(witnessKey, signedText(claimHash, time), signature)
+}
+
+/** Whether a witness of `realm` gave `receipt` for `claim`, near its start. */
+export function isReceiptFor(claim: Claim, receipt: Receipt, realm: Realm): boolean {
+  const key = realm.keys[receipt.index]
+  if (key === undefined || Math.abs(receipt.time - claim.from) > CLAIM_WINDOW) return false
+  return verify(key, signedText(claimId(claim), receipt.time), receipt.signature)
+}
+
 function receiptFields(receipt: Receipt): CborValue {
   return [receipt.index, receipt.time, receipt.signature]
 }
@@ -120,11 +132,11 @@ export function verifyLease(lease: Lease, now?: number): void {
   }
   checkAuth(claim, auth)
   const hash = claimId(claim)
-  for (const { index, time, signature } of receipts) {
-    if (!verify(realm.keys[index] as Bytes, signedText(hash, time), signature)) {
+  for (const receipt of receipts) {
+    if (!verifyReceipt(receipt, hash, realm.keys[receipt.index] as Bytes)) {
       throw new P2pnsError(
         'signature_invalid',
-        `Receipt ${index} of the lease of "${claim.name}" has a wrong signature`,
+        `Receipt ${receipt.index} of the lease of "${claim.name}" has a wrong signature`,
       )
     }
   }

@@ -102,7 +102,7 @@ export function encodeEntries(entries: readonly Entry[]): Bytes {
 }
 
 /** The root and size that stand for an entry list set apart. */
-export function listFileOf(bytes: Bytes): ListFile {
+function listFileOf(bytes: Bytes): ListFile {
   return { size: bytes.length, root: rootOf(leavesOf(bytes)) }
 }
 

@@ -41,7 +41,7 @@ const NAMES = new Map<number, string>(Object.entries(TYPE).map(([name, number]) 
 
 /** Seconds. A record lives at least 30 s in caches, so that one name costs at most two lookups a minute, and at most a day. */
 export const MIN_TTL = 30
-export const MAX_TTL = 86_400
+const MAX_TTL = 86_400
 export const DEFAULT_TTL = 300
 
 export function clampTtl(ttl: number): number {

@@ -7,10 +7,10 @@ import type { Progress } from '../contract.ts'
 import type { Bytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import { hashOfCid, parseManifest, type SignedManifest, totals, withList } from '../core/manifest.ts'
+import type { Link } from '../net/paths.ts'
 import { Download, ManifestTask } from './download.ts'
 import { Layout, type Run } from './layout.ts'
 import { mapKey } from './map.ts'
-import type { Link } from './peer-link.ts'
 import { type Selection, select } from './select.ts'
 import { hashContent, type Share, type SharedFile, sameContent } from './share.ts'
 import { DiskSink, MemorySink } from './sink.ts'
@@ -120,21 +120,23 @@ async function download(
   const again = await prepareTarget(target, mapKey(content, entry), entries)
   const sink = new DiskSink({ base: target.part, map: target.map, parts: layout.parts })
   let done = 0
+  let resumed = 0
   try {
     const report = (phase: Progress['phase'], bytes: number): void => {
       done += bytes
       onProgress?.({ phase, done, total, peers: swarm.size })
     }
     const wanted = again ? await missing(layout, sink, signal, (bytes) => report('hashing', bytes)) : layout.runs
-    const resumed = done
+    resumed = done
     report('fetching', 0)
     await swarm.run(new Download({ layout, wanted, sink, onChunk: (bytes) => report('fetching', bytes) }), signal)
-    await sink.close()
-    report('finishing', 0)
-    return { files: await finishTarget(target, layout, entries), resumed }
   } finally {
+    // A chunk that is still on its way is laid into memory that the next download may be given.
+    swarm.close()
     await sink.close()
   }
+  onProgress?.({ phase: 'finishing', done, total })
+  return { files: await finishTarget(target, layout, entries), resumed }
 }
 
 /** The chunks that an earlier try did not leave. */

@@ -4,13 +4,7 @@ import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../core/frames.ts'
 import { readLink } from '../net/link.ts'
-
-/** A way to a peer. `peer`: its id. `path`: how it is reached, as `peers --json` says it. */
-export interface Link {
-  peer: string
-  path: string
-  stream: Duplex
-}
+import type { Link } from '../net/paths.ts'
 
 export interface PeerEvents {
   /** The peer has the content, and `has` is known. */

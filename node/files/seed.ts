@@ -27,7 +27,7 @@ const BLOCK_CHUNKS = 4
 const MAX_LINKS = 64
 /** Milliseconds without a frame or a write that went out. */
 const IDLE_TIME = 120_000
-/** Bytes of small answers that may wait for a peer that does not read. */
+/** Bytes that may wait for a peer that does not read: one block, and small answers. */
 const MAX_UNREAD = 4 * 1024 * 1024
 
 /** One share as it is served. `list`: its entry list, if that is set apart. */
@@ -163,7 +163,7 @@ class SeedLink {
   #answer(frame: Frame): void {
     if (this.#closed) return
     this.#stream.write(encodeFrame(frame))
-    if (!this.#sending && this.#stream.writableLength > MAX_UNREAD) this.#stream.destroy()
+    if (this.#stream.writableLength > MAX_UNREAD) this.#stream.destroy()
   }
 
   #sendHashes(served: Served, { first, count }: Run): void {
@@ -286,7 +286,8 @@ class SeedLink {
   async #closeFile(): Promise<void> {
     const open = this.#open
     this.#open = undefined
-    await open?.handle.close()
+    // Nothing was written to it: a close that fails loses nothing.
+    await open?.handle.close().catch(() => undefined)
   }
 }
 

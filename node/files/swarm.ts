@@ -5,7 +5,8 @@
 import type { Bytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import type { Frame } from '../core/frames.ts'
-import { type Link, type PeerEvents, PeerLink } from './peer-link.ts'
+import type { Link } from '../net/paths.ts'
+import { type PeerEvents, PeerLink } from './peer-link.ts'
 
 export interface Task<Result> {
   readonly done: Promise<Result>

@@ -126,8 +126,9 @@ async function provenTrees({ part, map }: Target, layout: Layout): Promise<Map<s
   for (const piece of layout.parts) {
     const tree = new Tree(await readMarks(map, piece))
     if (!equalBytes(tree.root, piece.root)) {
-      await fs.rm(map, { force: true })
+      // The map goes last: a part without one would be taken for somebody else's.
       await fs.rm(part, { recursive: true, force: true })
+      await fs.rm(map, { force: true })
       throw new P2pnsError('disk_error', `${map} was damaged, and was removed with what it described`)
     }
     trees.set(piece.path ?? '', tree)

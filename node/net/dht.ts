@@ -1,7 +1,6 @@
 /** The DHT as p2pns uses it: validators from the record table, an early-exit get, a counting put, providers. */
 import type { PeerId } from '@libp2p/interface'
 import { EventTypes, type KadDHT, kadDHT, MessageType, passthroughMapper } from '@libp2p/kad-dht'
-import { Libp2pRecord } from '@libp2p/record'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { CID } from 'multiformats/cid'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
@@ -72,9 +71,13 @@ export class Dht {
   /**
    * The best record under `key` among the first answers; undefined when the nodes that were asked have none. Reads the
    * answers of single peers: the library's own get converges fully, sends corrections, and throws away the value when
-   * one storing node refuses its correction. Errors: network_unreachable when nobody answered at all.
+   * one storing node refuses its correction. `onSeen` is told of every valid answer, also of those that are not the best.
+   * Errors: network_unreachable when nobody answered at all.
    */
-  async get(key: Bytes, options: { signal?: AbortSignal } = {}): Promise<Found | undefined> {
+  async get(
+    key: Bytes,
+    options: { signal?: AbortSignal; onSeen?: (value: Bytes) => void } = {},
+  ): Promise<Found | undefined> {
     const settled = new AbortController()
     const signal = anySignal([options.signal, settled.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
     let timer: NodeJS.Timeout | undefined
@@ -87,6 +90,7 @@ export class Dht {
         replies++
         if (event.record === undefined || !this.#isValid(key, event.record.value)) continue
         answers++
+        options.onSeen?.(event.record.value)
         best = this.#better(key, best, event.record.value)
         if (answers >= ENOUGH_ANSWERS) break
         timer ??= setTimeout(() => settled.abort(), SETTLE_MS)
@@ -135,10 +139,6 @@ export class Dht {
     }
   }
 
-  async stopProviding(cid: CID): Promise<void> {
-    await this.#kad.cancelReprovide(cid)
-  }
-
   /** Peers that announced `cid`, each once, as they are found. Ends quietly when the network has no more to say. */
   async *providers(cid: CID, options: { signal?: AbortSignal } = {}): AsyncIterable<ProviderPeer> {
     const signal = anySignal([options.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
@@ -169,11 +169,6 @@ export class Dht {
   #better(key: Bytes, best: Bytes | undefined, value: Bytes): Bytes {
     return best !== undefined && compareRecords(key, best, value, this.#now()) >= 0 ? best : value
   }
-}
-
-/** kad-dht's wire form of a record, as a hostile or foreign node would send it. */
-export function encodeDhtRecord(key: Bytes, value: Bytes, receivedAt: number): Bytes {
-  return new Libp2pRecord(key, value, new Date(receivedAt)).serialize()
 }
 
 function anySignal(signals: (AbortSignal | undefined)[]): AbortSignal {

@@ -34,8 +34,13 @@ export async function startHost(
     createHost({ ...options, listen: addresses, lan: options.lan && !addresses.every(isLoopback) })
   if (listen !== undefined) return open(listen)
   const host = await onKeptPort(ports, 'control', (port) => open([`/ip4/0.0.0.0/tcp/${port}`]))
-  await rememberControlPort(host.libp2p, ports)
-  return host
+  try {
+    await rememberControlPort(host.libp2p, ports)
+    return host
+  } catch (error) {
+    await host.stop()
+    throw error
+  }
 }
 
 async function rememberControlPort(libp2p: Libp2p, ports: PortTable): Promise<void> {

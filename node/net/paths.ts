@@ -146,7 +146,7 @@ function hostOf(connection: Connection): string | undefined {
   return connection.remoteAddr.toString().includes('/p2p-circuit') ? undefined : ipOf(connection.remoteAddr)
 }
 
-/** The address of ours that the other side is connected to: it is reachable from there. */
+/** Loopback, if the other side is on this machine: there may be no interface to offer. */
 function localHostOf(connection: Connection): string | undefined {
   const remote = hostOf(connection)
   return remote !== undefined && isThisMachine(remote) ? remote : undefined

@@ -18,6 +18,11 @@ export interface GetOptions {
    */
   wait?: 'first' | 'best'
   onNewer?: (record: NetworkRecord) => void
+  /**
+   * Told of the other valid answers, those that are thrown away, since two leases of one name may prove a lie: at once or
+   * after the result is there, and maybe of the same one several times.
+   */
+  onSeen?: (record: NetworkRecord) => void
 }
 
 /** A record network as names and publisher see it; tests pass one without sockets. */
@@ -40,7 +45,8 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
     },
   }
 
-  async function race(key: Bytes, { signal, wait = 'first', onNewer }: GetOptions): Promise<NetworkRecord | undefined> {
+  async function race(key: Bytes, options: GetOptions): Promise<NetworkRecord | undefined> {
+    const { signal, wait = 'first', onNewer, onSeen } = options
     const { promise, resolve, reject } = Promise.withResolvers<NetworkRecord | undefined>()
     let best: NetworkRecord | undefined
     let firstError: unknown
@@ -50,13 +56,13 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
         const value = await question
         someAnswered = true
         if (value === undefined) return
-        if (best !== undefined && compareRecords(key, value, best.value, now()) <= 0) return
-        const isFirst = best === undefined
+        const last = best
+        if (last !== undefined && compareRecords(key, value, last.value, now()) <= 0) return onSeen?.({ value, source })
         best = { value, source }
-        if (wait === 'first') {
-          if (isFirst) resolve(best)
-          else onNewer?.(best)
-        }
+        if (wait === 'best') {
+          if (last !== undefined) onSeen?.(last)
+        } else if (last === undefined) resolve(best)
+        else onNewer?.(best)
       } catch (error) {
         firstError ??= error
       }
@@ -65,7 +71,12 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
       ...introducers.map((introducer) => ask('introducer', introducer.get(key, signal))),
       ask(
         'dht',
-        dht.get(key, signal ? { signal } : {}).then((found) => found?.value),
+        dht
+          .get(key, {
+            ...(signal ? { signal } : {}),
+            ...(onSeen ? { onSeen: (value) => onSeen({ value, source: 'dht' }) } : {}),
+          })
+          .then((found) => found?.value),
       ),
     ]
     void Promise.all(questions).then(() => {

@@ -7,10 +7,10 @@ import { pipeline } from 'node:stream/promises'
 import { toHex } from '../../node/core/encoding.ts'
 import { keyPairFromSeed } from '../../node/core/keys.ts'
 import { fetchContent } from '../../node/files/fetch.ts'
-import type { Link } from '../../node/files/peer-link.ts'
 import { Seeder } from '../../node/files/seed.ts'
 import { sharePath } from '../../node/files/share.ts'
 import { createLinkServer, dialLink, type LinkServer } from '../../node/net/link.ts'
+import type { Link } from '../../node/net/paths.ts'
 
 export type BenchRequest =
   | { type: 'share' | 'serveRaw'; source: string }

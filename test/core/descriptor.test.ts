@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Descriptor, MAX_DESCRIPTOR_BYTES, parseDescriptor, signDescriptor } from '../../node/core/descriptor.ts'
-import { type Bytes, type CborValue, concat, toCbor, utf8 } from '../../node/core/encoding.ts'
+import { type Bytes, type CborValue, concat, fromHex, toCbor, toHex, utf8 } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
-import { type Realm, realmFields } from '../../node/core/realm.ts'
+import { type Realm, realmFields, realmOf } from '../../node/core/realm.ts'
+import { zoneDhtKey } from '../../node/core/zone.ts'
 import { pairOf, realmOfWitnesses, witnessesOf } from '../helpers/leases.ts'
+import { workedExample } from '../helpers/worked-example.ts'
 
 const alone = realmOfWitnesses(1, 16)
 const [witness] = witnessesOf(1) as [KeyPair]
@@ -151,4 +153,25 @@ test('each field has one form and a limit', () => {
   refuses(written(alone, by, { fields: [2, alone.keys, 16] }), 'lease_invalid')
   refuses(new Uint8Array(MAX_DESCRIPTOR_BYTES + 1), 'too_large')
   refuses(withSignatures(concat(toCbor([1, realmFields(alone), 'x', [], 5]), new Uint8Array(1)), by), 'malformed')
+})
+
+test('docs/spec/introducer.md: the worked example is right', () => {
+  const shown = workedExample('introducer.md')
+  const pair = pairOf(fromHex(shown('witness seed'))[0] as number)
+  const made = signDescriptor(
+    {
+      realm: realmOf([pair.publicKey], Number(shown('bits'))),
+      displayName: shown('display name'),
+      addresses: [shown('address')],
+      issued: Number(shown('issued')),
+    },
+    pair,
+  )
+  assert.equal(toHex(made), shown('descriptor'))
+  assert.ok(shown('descriptor').includes(shown('body')))
+  const question = toCbor([1, 'get', [zoneDhtKey(pairOf(1).publicKey)]])
+  assert.equal(toHex(question), shown('question 1, get'))
+  assert.equal(toHex(concat(Uint8Array.of(question.length), question)), shown('on the wire'))
+  assert.equal(toHex(toCbor([1, '', []])), shown('answer 1, none'))
+  assert.equal(toHex(toCbor([2, 'lease', ['alice']])), shown('question 2, lease'))
 })

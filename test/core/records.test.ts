@@ -2,14 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { signClaim } from '../../node/core/claim.ts'
-import { type Bytes, concat, toCbor, utf8 } from '../../node/core/encoding.ts'
+import { type Bytes, concat, fromHex, toCbor, toHex, utf8 } from '../../node/core/encoding.ts'
 import { type ErrorCode, isError, P2pnsError } from '../../node/core/errors.ts'
+import { sha256 } from '../../node/core/keys.ts'
 import { encodeNamed, leaseDhtKey, MAX_NAMED_BYTES } from '../../node/core/lease.ts'
 import { MAX_DHT_MANIFEST, manifestDhtKey, signManifest } from '../../node/core/manifest.ts'
 import { realmId } from '../../node/core/realm.ts'
 import { checkRecord, compareRecords, kindOf, RECORD_KINDS } from '../../node/core/records.ts'
 import { MAX_ZONE_BYTES, zoneDhtKey } from '../../node/core/zone.ts'
 import { DAY, firstClaim, leaseOf, owner, pairOf, realmOfWitnesses, START, thief } from '../helpers/leases.ts'
+import { workedExample } from '../helpers/worked-example.ts'
 import { zoneAt } from '../helpers/zones.ts'
 
 const NOW = (START + DAY) * 1000
@@ -239,4 +241,11 @@ test('of any records of one key there is one best, whatever order they come in',
 
 test('every namespace begins with the name of this network', () => {
   assert.deepEqual(Object.keys(RECORD_KINDS), ['p2pns-z', 'p2pns-n', 'p2pns-m'])
+})
+
+test('docs/spec/dht.md: the worked example is right', () => {
+  const shown = workedExample('dht.md')
+  const key = zoneDhtKey(fromHex(shown('public key')))
+  assert.equal(toHex(key), shown('DHT key'))
+  assert.equal(toHex(sha256(key)), shown('lies near'))
 })

@@ -7,8 +7,8 @@ import { test } from 'node:test'
 import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
 import { parseManifest } from '../../node/core/manifest.ts'
 import { CHUNK_SIZE } from '../../node/core/tree.ts'
-import type { Link } from '../../node/files/peer-link.ts'
 import { createLinkServer, dialLink } from '../../node/net/link.ts'
+import type { Link } from '../../node/net/paths.ts'
 import {
   bytesOf,
   contentOf,
@@ -60,6 +60,17 @@ test('a folder comes with everything in it, and can be served on without hashing
   assert.ok(first.share)
   await fetchFrom(share, path.join(folder, 'second'), linksOf(linkTo(seederOf(first.share))))
   assert.deepEqual(await contentOf(path.join(folder, 'second')), await contentOf(path.join(folder, 'site')))
+})
+
+test('when a download is finishing no peer can lay a byte into its memory any more', async (t) => {
+  const folder = await tempFolder(t)
+  const share = await shareBytes(path.join(folder, 'x'), BIG)
+  const link = linkTo(seederOf(share))
+  const ended: boolean[] = []
+  await fetchFrom(share, path.join(folder, 'y'), linksOf(link), {
+    onProgress: ({ phase }) => phase === 'finishing' && ended.push(link.stream.writableEnded),
+  })
+  assert.deepEqual(ended, [true])
 })
 
 test('an empty file and an empty folder come too', async (t) => {

@@ -8,9 +8,9 @@ import type { TestContext } from 'node:test'
 import { utf8 } from '../../node/core/encoding.ts'
 import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
 import { type FetchOptions, type FetchResult, fetchContent } from '../../node/files/fetch.ts'
-import type { Link } from '../../node/files/peer-link.ts'
 import { Seeder } from '../../node/files/seed.ts'
 import { type Share, sharePath } from '../../node/files/share.ts'
+import type { Link } from '../../node/net/paths.ts'
 
 export const pair = keyPairFromSeed(sha256(utf8('files test')))
 

@@ -145,6 +145,19 @@ test('a peer that asks and does not read holds a few blocks of memory, not the f
   near.destroy()
 })
 
+test('a peer that floods with small questions and reads no answer is cut off, also while a chunk waits', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
+  const [near, far] = linkPair()
+  const closed = new Promise((resolve) => near.once('close', resolve))
+  void seederOf(share).serve(far)
+  near.write(encodeFrame(hello(share)))
+  near.write(encodeFrame({ type: 'request', first: 0, count: 40 }))
+  await new Promise((resolve) => near.once('readable', resolve))
+  const question = encodeFrame({ type: 'hashesRequest', first: 0, count: 32 })
+  near.write(Buffer.concat(Array.from({ length: 5_000 }, () => question)))
+  await closed
+})
+
 test('more links than are served are told that the seeder is busy', async (t) => {
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
   const seeder = seederOf(share)

@@ -6,11 +6,13 @@ import type { Libp2p } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
+import { Libp2pRecord } from '@libp2p/record'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { MemoryDatastore } from 'datastore-core'
 import type { Datastore } from 'interface-datastore'
 import { createLibp2p } from 'libp2p'
+import type { Bytes } from '../../node/core/encoding.ts'
 import { keyPairFromSeed } from '../../node/core/keys.ts'
 import { RECORD_KINDS } from '../../node/core/records.ts'
 import { DHT_PROTOCOL } from '../../node/net/dht.ts'
@@ -94,4 +96,9 @@ async function knows(one: Libp2p<{ dht: KadDHT }>, other: Libp2p<{ dht: KadDHT }
   })
   if ((await table.find(other.peerId)) !== undefined) return
   await added
+}
+
+/** kad-dht's wire form of a record, as a hostile or foreign node would send it. */
+export function encodeDhtRecord(key: Bytes, value: Bytes, receivedAt: number): Bytes {
+  return new Libp2pRecord(key, value, new Date(receivedAt)).serialize()
 }

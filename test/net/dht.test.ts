@@ -10,9 +10,8 @@ import { sha256 } from 'multiformats/hashes/sha2'
 import { equalBytes } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { zoneDhtKey } from '../../node/core/zone.ts'
-import { encodeDhtRecord } from '../../node/net/dht.ts'
 import { recordKey } from '../../node/net/record-guard.ts'
-import { honestHost, hostileHost, meet } from '../helpers/hosts.ts'
+import { encodeDhtRecord, honestHost, hostileHost, meet } from '../helpers/hosts.ts'
 import { pairOf, zoneAt } from '../helpers/zones.ts'
 
 const pair = pairOf(9)

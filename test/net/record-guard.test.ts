@@ -5,8 +5,8 @@ import { Key } from 'interface-datastore'
 import { toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { zoneDhtKey } from '../../node/core/zone.ts'
-import { encodeDhtRecord } from '../../node/net/dht.ts'
 import { RecordGuard, recordKey } from '../../node/net/record-guard.ts'
+import { encodeDhtRecord } from '../helpers/hosts.ts'
 import { pairOf, zoneAt } from '../helpers/zones.ts'
 
 const NOW = 1_800_000_000_000
