@@ -76,15 +76,40 @@ const SOURCES = {
   dht: ', from the DHT',
 } as const
 
-/** How an answer is known to be right, as a clause. */
+/** How an answer is known to be right, and what speaks against it. */
 export function formatKnown(known: Known): string {
   const how = {
     key: () => 'known by its key',
-    lease: () => `lease signed by ${known.receipts ?? 0} of ${count(known.witnesses ?? 0, 'witness', 'witnesses')}`,
+    lease: () => formatLease(known),
     petname: () => 'petname of this machine',
     own: () => 'name of this home',
   }[known.kind]()
-  return `${how}${SOURCES[known.source]}${known.stale ? '; stale: it is over 48 h old and could not be refreshed' : ''}`
+  const { conflict, source, stale } = known
+  return [
+    `${how}${SOURCES[source]}`,
+    ...(conflict
+      ? [`conflict: since ${formatDay(conflict.since)} another lease says ${formatOwner(conflict.owner)}`]
+      : []),
+    ...(stale ? ['stale: it is over 48 h old, or the network could not confirm it'] : []),
+  ].join('; ')
+}
+
+function formatLease({ receipts = 0, witnesses = 0, liars = 0, pinned }: Known): string {
+  const proven = `${liars} ${liars === 1 ? 'is' : 'are'} proven to have lied, and ${liars === 1 ? 'does' : 'do'} not count`
+  return [
+    `lease signed by ${receipts} of ${count(witnesses, 'witness', 'witnesses')}`,
+    ...(liars > 0 ? [` (${proven})`] : []),
+    ...(pinned === undefined ? [] : [`, the owner you have known since ${formatDay(pinned)}`]),
+  ].join('')
+}
+
+/** `2026-11-20`, of a time in ISO 8601. */
+export function formatDay(time: string): string {
+  return time.slice(0, 10)
+}
+
+export function formatOwner(keyName: string | null): string {
+  return keyName ?? 'nobody (given up)'
 }
 
 export function formatIntroducers({ introducers }: Status): string[] {

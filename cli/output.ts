@@ -12,8 +12,17 @@ export interface Streams {
 const debug = debuglog('p2pns')
 
 /** Names, paths and records come from strangers: a control character among them must not reach the terminal. */
+const CONTROL = /[\p{Cc}\p{Cf}]/gu
+
 function printable(line: string): string {
-  return line.replace(/[\p{Cc}\p{Cf}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`)
+  return line.replace(CONTROL, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`)
+}
+
+/** One line of JSON that reads back as `value`; JSON itself escapes only what lies below U+0020 (RFC 8259 section 7). */
+function jsonLine(value: unknown): string {
+  const escaped = (c: string): string =>
+    [...Array(c.length).keys()].map((i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
+  return `${JSON.stringify(value).replace(CONTROL, escaped)}\n`
 }
 
 export class Output {
@@ -30,7 +39,7 @@ export class Output {
 
   /** What the command was asked for: `value` with --json, else `lines`. */
   data(value: unknown, lines: string[]): void {
-    if (this.json) this.#streams.stdout.write(`${JSON.stringify(value)}\n`)
+    if (this.json) this.#streams.stdout.write(jsonLine(value))
     else for (const line of lines) this.#streams.stdout.write(`${printable(line)}\n`)
   }
 
@@ -49,7 +58,7 @@ export class Output {
 /** Tells of `error` in one line, or in one object `{"error":{code,message}}` on stdout, and gives the exit code. */
 export function reportError(error: unknown, streams: Streams, json: boolean): number {
   const ours = error instanceof P2pnsError ? error : new P2pnsError('internal', plainMessage(error), { cause: error })
-  if (json) streams.stdout.write(`${JSON.stringify({ error: ours })}\n`)
+  if (json) streams.stdout.write(jsonLine({ error: ours }))
   else streams.stderr.write(`error: ${printable(ours.message)}\n`)
   debug('%o', error)
   return ours.exitCode

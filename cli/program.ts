@@ -6,12 +6,20 @@ import { defineFetch } from './commands/fetch.ts'
 import { defineIntroducer } from './commands/introducer.ts'
 import { defineKeys } from './commands/keys.ts'
 import { definePeers } from './commands/peers.ts'
+import { defineReceive } from './commands/receive.ts'
 import { defineRegister } from './commands/register.ts'
+import { defineRelease } from './commands/release.ts'
+import { defineRenew } from './commands/renew.ts'
 import { defineResolve } from './commands/resolve.ts'
+import { defineRotate } from './commands/rotate.ts'
 import { defineShare } from './commands/share.ts'
 import { defineStatus } from './commands/status.ts'
+import { defineTransfer } from './commands/transfer.ts'
+import { defineTrust } from './commands/trust.ts'
+import { defineUnshare } from './commands/unshare.ts'
 import { defineUp } from './commands/up.ts'
 import { addExamples } from './options.ts'
+import { secretsFrom } from './secrets.ts'
 import { sessionOpener } from './session.ts'
 import type { World } from './world.ts'
 
@@ -42,15 +50,23 @@ export function createProgram(world: World, signal: AbortSignal): Command {
   ])
 
   const open = sessionOpener(world, signal)
+  const secrets = secretsFrom(world)
   defineUp(program, open)
   defineIntroducer(program, open)
   defineRegister(program, open)
   defineResolve(program, open)
   defineShare(program, open)
+  defineUnshare(program, open)
   defineFetch(program, open)
   defineStatus(program, open)
   definePeers(program, open)
-  defineKeys(program, open)
+  defineKeys(program, open, secrets)
+  defineRenew(program, open)
+  defineReceive(program, open)
+  defineTransfer(program, open, secrets)
+  defineRotate(program, open, secrets)
+  defineRelease(program, open, secrets)
+  defineTrust(program, open)
   defineCache(program, open)
   return program
 }

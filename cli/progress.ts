@@ -13,7 +13,7 @@ export interface ProgressDisplay {
   stop(): void
 }
 
-/** Bytes per second over the last few seconds; `at` in milliseconds. A fall of `done` (a new phase) starts afresh. */
+/** Bytes per second over the last few seconds; `at` in milliseconds. A fall of `done` starts afresh. */
 export class Rate {
   #samples: { at: number; done: number }[] = []
 
@@ -53,7 +53,9 @@ const silent: ProgressDisplay = { update() {}, stop() {} }
 export async function openProgress(stream: TextStream | undefined, now: () => number): Promise<ProgressDisplay> {
   if (!stream) return silent
   const { default: cliProgress } = await import('cli-progress')
-  const rate = new Rate()
+  // Per phase: hashing what an earlier try left is many times faster than fetching the rest.
+  let rate = new Rate()
+  let phase: Progress['phase'] | undefined
   const bar = new cliProgress.SingleBar({
     stream: stream as NodeJS.WriteStream,
     format: (_options, _params, payload: { line: string }) => payload.line,
@@ -64,7 +66,11 @@ export async function openProgress(stream: TextStream | undefined, now: () => nu
   })
   bar.start(1, 0, { line: '' })
   return {
-    update: (progress) => bar.update({ line: progressLine(progress, rate.update(progress.done, now())) }),
+    update(progress) {
+      if (progress.phase !== phase) rate = new Rate()
+      phase = progress.phase
+      bar.update({ line: progressLine(progress, rate.update(progress.done, now())) })
+    },
     stop: () => bar.stop(),
   }
 }

@@ -16,6 +16,14 @@ export function resolvingNode(node: P2pnsNode, resolver: Resolver): P2pnsNode {
     register: (request, job) => change(node.register(request, job)),
     share: (path, options) => change(node.share(path, options)),
     clearCache: () => change(node.clearCache()),
+    transfer: (request, job) => change(node.transfer(request, job)),
+    rotate: (request, job) => change(node.rotate(request, job)),
+    release: (request, job) => change(node.release(request, job)),
+    renew: (request, job) => change(node.renew(request, job)),
+    setPetname: (pet, target, options) => change(node.setPetname(pet, target, options)),
+    acceptOwner: (name, keyName) => change(node.acceptOwner(name, keyName)),
+    forget: (name) => change(node.forget(name)),
+    reportProof: (proof) => change(node.reportProof(proof)),
     status: async () => ({ ...(await node.status()), dns: formatHostPort(resolver) }),
   }
 }

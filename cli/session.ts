@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { homeFolder } from './home.ts'
 import { Output } from './output.ts'
+import { secretsFrom } from './secrets.ts'
 import type { Engine, World } from './world.ts'
 
 export interface Session {
@@ -11,6 +12,8 @@ export interface Session {
   cwd: string
   output: Output
   engine: Engine
+  /** Asked for when the seed of the home is locked. */
+  passphrase: () => Promise<string>
   /** Aborted by Ctrl-C. */
   signal: AbortSignal
   now: () => number
@@ -27,6 +30,8 @@ export function sessionOpener(world: World, signal: AbortSignal): OpenSession {
       cwd: world.cwd,
       output: new Output(world, { json: options.json ?? false, quiet: options.quiet ?? false }),
       engine: world.engine,
+      passphrase: () =>
+        secretsFrom(world).ask({ what: 'Passphrase of this home', variable: 'P2PNS_PASSPHRASE', signal }),
       signal,
       now: world.now,
     }

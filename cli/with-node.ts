@@ -1,6 +1,6 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, P2pnsNode } from '../node/contract.ts'
-import type { ZoneLookup } from '../resolver/index.ts'
+import type { KnownZone, ZoneLookup } from '../resolver/index.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
 import { openProgress } from './progress.ts'
@@ -22,7 +22,7 @@ export async function withNode<T>(
 ): Promise<void> {
   const running = await session.engine.connectNode(session.home)
   if (running && introducers) session.output.note('note: the node that runs in this home has its own introducers')
-  const node = running ?? (await showJob(session, (job) => startNode(session, introducers, job)))
+  const node = running ?? (await startVisitor(session, introducers))
   try {
     tell(await showJob(session, (job) => work(node, job)))
   } finally {
@@ -30,13 +30,12 @@ export async function withNode<T>(
   }
 }
 
-async function startNode(
-  { engine, home }: Session,
+/** A node for one command. No progress is shown yet: a passphrase may have to be typed. */
+export function startVisitor(
+  { engine, home, passphrase }: Session,
   introducers: string[] | undefined,
-  job: ShownJob,
 ): Promise<P2pnsNode> {
-  job.onProgress({ phase: 'starting', done: 0, total: 0 })
-  return engine.createNode({ home, introducers, visitor: true })
+  return engine.createNode({ home, introducers, passphrase, visitor: true })
 }
 
 /** What a node that stays is made of; without `dns` it answers no DNS queries. */
@@ -50,17 +49,18 @@ export interface Hosting {
 
 /** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
 export async function hostNode(
-  { engine, home, signal }: Session,
+  { engine, home, passphrase, signal }: Session,
   { dns, ...options }: Hosting,
   started: (node: P2pnsNode) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack()
-  const node = await engine.createNode({ ...options, home })
+  const node = await engine.createNode({ ...options, home, passphrase })
   parts.defer(() => node.stop())
   let served: P2pnsNode = node
   if (dns) {
     const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
-    const resolver = await engine.createResolver({ ...dns, lookup, now: Date.now })
+    const known: KnownZone = (apex) => node.lookup(apex, { policy: 'cache-only' })
+    const resolver = await engine.createResolver({ ...dns, lookup, known, now: Date.now })
     parts.defer(() => resolver.stop())
     served = resolvingNode(node, resolver)
   }

@@ -21,6 +21,7 @@ export interface Engine {
 type Signal = 'SIGINT' | 'SIGTERM'
 
 export interface World {
+  stdin: NodeJS.ReadableStream & { isTTY?: boolean }
   stdout: TextStream
   stderr: TextStream
   env: Record<string, string | undefined>
@@ -50,6 +51,7 @@ export function realWorld(): World {
     throw error
   })
   return {
+    stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,

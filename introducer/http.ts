@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import fastify from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { P2pnsError } from '../node/core/errors.ts'
-import type { Counters } from './index.ts'
+import type { Counters } from './answer.ts'
 
 export interface HttpServer {
   host: string

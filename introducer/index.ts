@@ -2,31 +2,36 @@
  * An introducer: bootstrap, record cache, relay and witness in one libp2p host, asked over one kept stream per peer.
  * It can withhold, never forge: everything it hands out carries its own proof.
  */
-import { randomBytes, randomInt } from 'node:crypto'
-import type { Libp2p, PeerId } from '@libp2p/interface'
-import { parseAuth } from '../node/core/claim.ts'
-import { signDescriptor } from '../node/core/descriptor.ts'
-import { type Bytes, type CborValue, fromHex, toHex } from '../node/core/encoding.ts'
-import { P2pnsError } from '../node/core/errors.ts'
+import { randomBytes } from 'node:crypto'
+import { access } from 'node:fs/promises'
+import * as path from 'node:path'
+import type { Connection, Stream } from '@libp2p/interface'
+import { MAX_TERM } from '../node/core/claim.ts'
+import { type Bytes, fromHex, toHex } from '../node/core/encoding.ts'
 import { nodeKey } from '../node/core/keys.ts'
-import { encodeReceipt } from '../node/core/lease.ts'
-import { realmOf } from '../node/core/realm.ts'
-import { kindOf } from '../node/core/records.ts'
-import { asText } from '../node/core/shape.ts'
+import { CLAIM_WINDOW, type Lease, leaseDhtKey, parseNamed } from '../node/core/lease.ts'
+import { type Realm, realmId, realmOf } from '../node/core/realm.ts'
 import type { Host } from '../node/net/host.ts'
 import { INTRODUCER_PROTOCOL } from '../node/net/introducers.ts'
 import { isLoopback, startHost } from '../node/net/listen.ts'
-import { withPeerId } from '../node/net/peers.ts'
 import { serveRpc } from '../node/net/rpc.ts'
 import { loadSeed } from '../node/seed.ts'
 import { openStore, type Store } from '../node/store.ts'
+import { type Answering, answer, type Counters, preferred } from './answer.ts'
+import { DescriptorKeeper } from './descriptor.ts'
+import { fellowsOf } from './fellows.ts'
 import { type HttpServer, startHttp } from './http.ts'
-import { createWitness, type Witness } from './witness.ts'
+import { createWitness } from './witness.ts'
 
 export interface IntroducerOptions {
   home: string
   /** Default: any port of every IPv4 address, the same again after a restart. */
   listen?: string[]
+  /**
+   * Addresses of the witnesses of its realm, each with its peer id; its own may be among them. Those given once are remembered in
+   * the home. Default: it stands alone.
+   */
+  witnesses?: string[]
   /** Health and metrics; off by default. */
   http?: { host: string; port: number }
   /** Bits of work that a first claim costs; 16 is some 0.2 s of one core. */
@@ -38,146 +43,139 @@ export interface RunningIntroducer {
   /** The address to give to `--introducer`, with the peer id. */
   address: string
   addresses: string[]
+  realm: Realm
+  /** Seconds since 1970: until then it witnesses no new names, because it has lost its records. */
+  lostUntil?: number
   http?: { host: string; port: number }
   stop(): Promise<void>
 }
 
-export interface Counters {
-  get: number
-  put: number
-  claim: number
-  refused: number
-}
-
-/** Peers that one answer to `peers` names. */
-const PEERS_PER_ANSWER = 16
 const DEFAULT_BITS = 16
 
 export async function createIntroducer(options: IntroducerOptions): Promise<RunningIntroducer> {
+  await using started = new AsyncDisposableStack()
   const now = options.now ?? Date.now
-  const pair = nodeKey(await loadSeed(options.home, randomBytes))
+  const isNew = !(await hasSeed(options.home))
   const store = await openStore(options.home)
-  let host: Host | undefined
-  try {
-    const { datastore } = store
-    const { listen } = options
-    host = await startHost({ key: pair, listen, datastore, role: 'introducer', lan: false, now }, store.table('ports'))
-    const realm = realmOf([pair.publicKey], options.bits ?? DEFAULT_BITS)
-    const witness = createWitness({ pair, realm, store: witnessStore(store), now })
-    const counters: Counters = { get: 0, put: 0, claim: 0, refused: 0 }
-    const { libp2p, records } = host
-    const addresses = () => libp2p.getMultiaddrs().map(String)
-    const descriptor = () =>
-      signDescriptor({ realm, displayName: '', addresses: addresses(), issued: Math.floor(now() / 1000) }, pair)
-    await libp2p.handle(
-      INTRODUCER_PROTOCOL,
-      (stream, connection) =>
-        serveRpc(stream, async (method, args) => {
-          try {
-            return await answer(
-              { host: host as Host, witness, descriptor, counters },
-              connection.remotePeer,
-              method,
-              args,
-            )
-          } catch (error) {
-            counters.refused++
-            throw error
-          }
-        }),
-      { maxInboundStreams: 2, runOnLimitedConnection: true },
-    )
-    let http: HttpServer | undefined
-    if (options.http) {
-      http = await startHttp(options.http, {
-        connections: () => libp2p.getConnections().length,
-        records: () => records.records,
-        counters,
-      })
-    }
-    const running = host
-    return {
-      address: preferred(addresses()) ?? '',
-      addresses: addresses(),
-      ...(http ? { http: { host: http.host, port: http.port } } : {}),
-      async stop() {
-        await http?.stop()
-        await running.stop()
-        await store.close()
-      },
-    }
-  } catch (error) {
-    await host?.stop()
-    await store.close()
-    throw error
+  started.defer(() => store.close())
+  const lostUntil = await recordsLostUntil(store, isNew, now)
+  const pair = nodeKey(await loadSeed(options.home, randomBytes))
+
+  const { datastore } = store
+  const { listen } = options
+  const host = await startHost(
+    { key: pair, listen, datastore, role: 'introducer', lan: false, now },
+    store.table('ports'),
+  )
+  started.defer(() => host.stop())
+  const { libp2p, records } = host
+  const { peers, own } = await fellowsOf(store.table('settings'), options.witnesses, {
+    publicKey: pair.publicKey,
+    libp2p,
+    now,
+  })
+  started.defer(() => peers.forEach((peer) => peer.close()))
+
+  const realm = realmOf([pair.publicKey, ...peers.map(({ witnessKey }) => witnessKey)], options.bits ?? DEFAULT_BITS)
+  const addresses = () => libp2p.getMultiaddrs().map(String)
+  const descriptor = new DescriptorKeeper({
+    pair,
+    realm,
+    addresses: () => [...new Set([...own, ...reachable(addresses())])],
+    peers,
+    kept: store.table<string>('descriptor'),
+    now,
+  })
+  const witness = createWitness({
+    pair,
+    realm,
+    store: witnessStore(store),
+    now,
+    wait,
+    peers: () =>
+      peers.map((peer) => ({
+        key: peer.witnessKey,
+        gossip: (claim, auth, previous) => peer.gossip(claim, auth, previous),
+        lease: (name) => peer.lease(name),
+      })),
+    lookup: (name) => lookUp(host, leaseDhtKey(realmId(realm), name)),
+    lostUntil: async () => lostUntil,
+  })
+  const counters: Counters = { get: 0, put: 0, claim: 0, refused: 0 }
+  await serve({ host, realm, witness, descriptor, counters })
+  await descriptor.start()
+  started.defer(() => descriptor.stop())
+
+  let http: HttpServer | undefined
+  if (options.http) {
+    http = await startHttp(options.http, {
+      connections: () => libp2p.getConnections().length,
+      records: () => records.records,
+      counters,
+    })
+    const { stop } = http
+    started.defer(() => stop())
+  }
+  const running = started.move()
+  return {
+    address: preferred(addresses()) ?? '',
+    addresses: addresses(),
+    realm,
+    ...(now() < lostUntil * 1000 ? { lostUntil } : {}),
+    ...(http ? { http: { host: http.host, port: http.port } } : {}),
+    stop: () => running.disposeAsync(),
   }
 }
 
-interface Parts {
-  host: Host
-  witness: Witness
-  descriptor: () => Bytes
-  counters: Counters
-}
-
-async function answer(parts: Parts, asker: PeerId, method: string, args: readonly CborValue[]): Promise<CborValue> {
-  const { host, witness, descriptor, counters } = parts
-  switch (method) {
-    case 'get': {
-      counters.get++
-      const key = bytesAt(args, 0)
-      kindOf(key)
-      const value = await host.records.value(key)
-      return value === undefined ? [] : [value]
-    }
-    case 'put':
-      counters.put++
-      await host.records.store(bytesAt(args, 0), bytesAt(args, 1))
-      return 1
-    case 'peers':
-      return randomPeers(host.libp2p, asker)
-    case 'realm':
-      return descriptor()
-    case 'claim':
-      counters.claim++
-      return encodeReceipt(await witness.claim(bytesAt(args, 0), parseAuth(bytesAt(args, 1))))
-    case 'lease': {
-      const held = await witness.lease(asText(args[0], 'A name'))
-      return held === undefined ? [] : [held]
-    }
-    default:
-      throw new P2pnsError(
-        'frame_invalid',
-        `An introducer was asked for "${method.slice(0, 32)}", which it does not know`,
-      )
-  }
-}
-
-function bytesAt(args: readonly CborValue[], index: number): Bytes {
-  const value = args[index]
-  if (!(value instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'A question lacks an argument')
-  return value
+async function serve(parts: Answering): Promise<void> {
+  const { host, counters } = parts
+  const onStream = (stream: Stream, connection: Connection) =>
+    serveRpc(stream, async (method, args) => {
+      try {
+        return await answer(parts, connection, method, args)
+      } catch (error) {
+        counters.refused++
+        throw error
+      }
+    })
+  await host.libp2p.handle(INTRODUCER_PROTOCOL, onStream, { maxInboundStreams: 2, runOnLimitedConnection: true })
 }
 
 /**
- * Addresses of random connected peers. A newcomer that met only introducers would know only their neighbourhoods: in
- * a routing model of 10,000 nodes random contacts raise the recall of the closest 20 from 0.13 to 0.80.
+ * Seconds since 1970: the end of the longest term that it can have signed before it lost its records; 0 when it has them all.
+ * They are lost when there is a seed, but not the mark that its records were begun, which is made before the seed.
  */
-async function randomPeers(libp2p: Libp2p, asker: PeerId): Promise<string[]> {
-  const peers = libp2p.getPeers().filter((peer) => !peer.equals(asker))
-  const found: string[] = []
-  while (peers.length > 0 && found.length < PEERS_PER_ANSWER) {
-    const [peer] = peers.splice(randomInt(peers.length), 1)
-    const known = await libp2p.peerStore.get(peer as PeerId).catch(() => undefined)
-    const address = preferred((known?.addresses ?? []).map(({ multiaddr }) => multiaddr.toString()))
-    if (address !== undefined) found.push(withPeerId(address, String(peer)))
-  }
-  return found
+async function recordsLostUntil(store: Store, isNew: boolean, now: () => number): Promise<number> {
+  const marks = store.table<number>('begun')
+  const known = await marks.get('lostUntil')
+  if (known !== undefined) return known
+  const lostUntil = isNew ? 0 : Math.floor(now() / 1000) + CLAIM_WINDOW + MAX_TERM
+  await marks.put('lostUntil', lostUntil)
+  return lostUntil
 }
 
-/** One that others can reach: loopback comes last. */
-function preferred(addresses: string[]): string | undefined {
-  return addresses.find((address) => !isLoopback(address)) ?? addresses[0]
+function hasSeed(home: string): Promise<boolean> {
+  return access(path.join(home, 'seed')).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The lease that this node or the DHT has under `key`; each checks what it hands out. */
+async function lookUp({ records, dht }: Host, key: Bytes): Promise<Lease | undefined> {
+  const value = (await records.value(key)) ?? (await dht.get(key))?.value
+  return value && parseNamed(value).lease
+}
+
+/** Keeps no process alive. */
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+/** What others can use of its addresses: no loopback, unless there is nothing else. */
+function reachable(addresses: string[]): string[] {
+  const others = addresses.filter((address) => !isLoopback(address))
+  return others.length > 0 ? others : addresses
 }
 
 function witnessStore(store: Store) {

@@ -1,5 +1,13 @@
 /** What a witness may sign, given what it signed last (docs/spec/lease.md, "What a witness signs"). Pure. */
-import { type Auth, type Claim, chainId, checkAuth, checkShownWork, checkSuccessor, freeFrom } from '../node/core/claim.ts'
+import {
+  type Auth,
+  type Claim,
+  chainId,
+  checkAuth,
+  checkShownWork,
+  checkSuccessor,
+  freeFrom,
+} from '../node/core/claim.ts'
 import { type Bytes, equalBytes, toHex } from '../node/core/encoding.ts'
 import { isError, P2pnsError } from '../node/core/errors.ts'
 import { votesByChain } from '../node/core/gather.ts'

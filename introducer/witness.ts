@@ -3,12 +3,13 @@
  * of the last claim it signed, with its own receipt; that is on the disk before the receipt leaves, so that a crash
  * between the two can be repaired by asking again. All rules are in docs/spec/lease.md, "What a witness signs".
  */
-import { type Auth, type Claim, claimId, encodeAuth, parseClaim } from '../node/core/claim.ts'
+import { type Auth, type Claim, checkWork, claimId, encodeAuth, parseClaim } from '../node/core/claim.ts'
 import { type Bytes, compareBytes, equalBytes } from '../node/core/encoding.ts'
 import { P2pnsError } from '../node/core/errors.ts'
 import { gatherLeases } from '../node/core/gather.ts'
 import type { KeyPair } from '../node/core/keys.ts'
 import { encodeLease, type Lease, parseLease, type Receipt, signReceipt } from '../node/core/lease.ts'
+import { keyNameOf } from '../node/core/name.ts'
 import { type Realm, realmId } from '../node/core/realm.ts'
 import { keyedLocks } from '../node/net/locks.ts'
 import { checkRivals, judge } from './judgement.ts'
@@ -74,8 +75,10 @@ export const HOLD_MS = 10_000
 const LOOKUP_MS = 3_000
 /** Names for which claims are held at once; each costs its claimant the realm's work. */
 const MAX_HELD = 4096
+/** Claims to one of them; the one that is signed is nearly always the first, so those after these are refused. */
+const MAX_CANDIDATES = 8
 
-export interface Asked {
+interface Asked {
   claim: Claim
   bytes: Bytes
   auth: Auth
@@ -86,11 +89,11 @@ export interface Asked {
 
 /** The claims to one free name that came within one hold. */
 interface Round {
-  /** The one with the lowest hash so far. */
-  best: Asked
+  /** By ascending hash; the first one wins, unless others have signed for another. */
+  readonly candidates: Asked[]
   /** What others hold of the name, as far as they have answered. */
-  found: Lease[]
-  /** Resolves when the best has been signed. */
+  readonly found: Lease[]
+  /** Resolves when one of them has been signed. */
   over: Promise<void>
 }
 
@@ -128,6 +131,7 @@ export function createWitness(options: WitnessOptions): Witness {
     if (!equalBytes(claim.rid, rid)) {
       throw new P2pnsError('lease_invalid', `The claim to "${claim.name}" is for another realm than this witness's`)
     }
+    checkWork(claim, realm.bits)
     return { claim, bytes, auth, id: claimId(claim), previous }
   }
 
@@ -153,42 +157,53 @@ export function createWitness(options: WitnessOptions): Witness {
     return receipt
   }
 
-  /** Lets a claim take part in the round of its name; told to the others as long as it could win. */
+  /** Lets a claim take part in the round of its name; the others are told of it if it could win. */
   function enter(asked: Asked, block?: string): Round {
-    const { name } = asked.claim
-    const round = rounds.get(name)
-    if (round !== undefined && compareBytes(asked.id, round.best.id) >= 0) return round
-    if (round === undefined && rounds.size >= MAX_HELD) {
+    const { name, owner } = asked.claim
+    const held = rounds.get(name)
+    if (held?.candidates.some(({ id }) => equalBytes(id, asked.id))) return held
+    if (held === undefined && rounds.size >= MAX_HELD) {
       throw new P2pnsError('peer_unreachable', 'This witness holds as many claims as it can')
     }
-    limit.take(`the key of "${Buffer.from(asked.claim.owner).toString('hex')}"`)
+    limit.take(keyNameOf(owner))
     if (block !== undefined) limit.take(block)
-    for (const peer of peers()) void peer.gossip(asked.bytes, encodeAuth(asked.auth), asked.previous).catch(() => {})
-    if (round !== undefined) {
-      round.best = asked
-      return round
+    const round = held ?? begin(name)
+    round.candidates.push(asked)
+    round.candidates.sort((a, b) => compareBytes(a.id, b.id)).splice(MAX_CANDIDATES)
+    if (round.candidates[0] === asked) {
+      const auth = encodeAuth(asked.auth)
+      for (const peer of peers()) void peer.gossip(asked.bytes, auth, asked.previous).catch(() => {})
     }
-    const begun: Round = { best: asked, found: [], over: Promise.resolve() }
-    rounds.set(name, begun)
-    begun.over = run(name, begun)
-    return begun
+    return round
+  }
+
+  function begin(name: string): Round {
+    const round: Round = { candidates: [], found: [], over: Promise.resolve() }
+    rounds.set(name, round)
+    round.over = run(name, round)
+    return round
   }
 
   async function run(name: string, round: Round): Promise<void> {
-    try {
-      const inquired = inquire(name, round.found)
-      await (isAlone ? Promise.race([inquired, wait(LOOKUP_MS)]) : wait(HOLD_MS))
-    } finally {
-      rounds.delete(name)
-    }
+    const inquired = inquire(name, round.found)
+    await (isAlone ? Promise.race([inquired, wait(LOOKUP_MS)]) : wait(HOLD_MS)).finally(() => rounds.delete(name))
     await oneAtATime(name, async () => {
-      const { best } = round
       const last = remembered(name, await store.get(name))
-      if (last && equalBytes(claimId(last.claim), best.id)) return
       const facts = await judging(0)
-      judge(best, last, facts)
-      checkRivals(best.claim, gatherLeases(round.found, realm), facts)
-      await sign(best)
+      const others = gatherLeases(round.found, realm)
+      let refusal: unknown
+      for (const candidate of round.candidates) {
+        if (last && equalBytes(claimId(last.claim), candidate.id)) return
+        try {
+          if (judge(candidate, last, facts) === 'hold') checkRivals(candidate.claim, others, facts)
+        } catch (error) {
+          refusal ??= error
+          continue
+        }
+        await sign(candidate)
+        return
+      }
+      throw refusal
     })
   }
 

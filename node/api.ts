@@ -34,6 +34,25 @@ const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<
   peers: (node) => node.peers(),
   keys: (node) => node.keys(),
   clearCache: (node) => node.clearCache(),
+  unshare: (node, { what }: { what: string }) => node.unshare(what),
+  transfer: (node, { request }: Request<'transfer'>, job) => node.transfer(request, job),
+  rotate: (node, { request }: Request<'rotate'>, job) => node.rotate(request, job),
+  release: (node, { request }: Request<'release'>, job) => node.release(request, job),
+  renew: (node, { request }: Request<'renew'>, job) => node.renew(request, job),
+  receive: (node, { request }: Request<'receive'>, job) => node.receive(request, job),
+  recoveryShown: (node, { name }: { name: string }) => node.recoveryShown(name),
+  trust: (node) => node.trust(),
+  setPetname: (node, { pet, target }: { pet: string; target?: string }, { signal }) =>
+    node.setPetname(pet, target, signal ? { signal } : {}),
+  acceptOwner: (node, { name, keyName }: { name: string; keyName?: string }) => node.acceptOwner(name, keyName),
+  forget: (node, { name }: { name: string }) => node.forget(name),
+  reportProof: (node, { proof }: { proof: string }) => node.reportProof(proof),
+  exportProof: (node, { what }: { what: string }) => node.exportProof(what),
+}
+
+/** The arguments of a method whose first parameter is an object. */
+interface Request<M extends Method> {
+  request: Parameters<P2pnsNode[M]>[0]
 }
 
 export function socketPath(home: string): string {
@@ -138,6 +157,20 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
     peers: () => call('peers', {}),
     keys: () => call('keys', {}),
     clearCache: () => call('clearCache', {}),
+    unshare: (what) => call('unshare', { what }),
+    transfer: (request, job) => call('transfer', { request }, job),
+    rotate: (request, job) => call('rotate', { request }, job),
+    release: (request, job) => call('release', { request }, job),
+    renew: (request, job) => call('renew', { request }, job),
+    receive: (request, job) => call('receive', { request }, job),
+    recoveryShown: (name) => call('recoveryShown', { name }),
+    trust: () => call('trust', {}),
+    setPetname: (pet, target, options = {}) =>
+      call('setPetname', { pet, target }, options.signal ? { signal: options.signal } : {}),
+    acceptOwner: (name, keyName) => call('acceptOwner', { name, keyName }),
+    forget: (name) => call('forget', { name }),
+    reportProof: (proof) => call('reportProof', { proof }),
+    exportProof: (what) => call('exportProof', { what }),
     stop: async () => {},
   }
 }

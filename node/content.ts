@@ -1,17 +1,20 @@
 /** Content of this node: sharing it, seeding it over restarts, fetching by name or CID, seeding what was fetched. */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import * as path from 'node:path'
 import { duplexPair } from 'node:stream'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
 import type { Fetched, Job, Shared, Status } from './contract.ts'
+import { equalBytes } from './core/encoding.ts'
 import type { KeyPair } from './core/keys.ts'
 import { manifestDhtKey, parseManifest, type SignedManifest } from './core/manifest.ts'
 import { fetchContent } from './files/fetch.ts'
 import { type KeptShare, KeptShares } from './files/kept-shares.ts'
 import { Seeder } from './files/seed.ts'
-import { type Share, sharePath } from './files/share.ts'
+import { type Share, sameContent, sharePath } from './files/share.ts'
 import { findContent, isCid } from './find-content.ts'
-import { linksTo } from './find-peers.ts'
+import { linksTo, type PeerSource } from './find-peers.ts'
 import type { Names } from './names.ts'
 import type { Host } from './net/host.ts'
 import { isLoopback, onKeptPort } from './net/listen.ts'
@@ -51,9 +54,13 @@ export class Content {
     const kept = new KeptShares(parts.store.table<KeptShare>('shares'))
     const paths = new Paths(parts.host.libp2p)
     if (!parts.visitor) {
-      for await (const share of kept.all()) seeder.add(share)
+      for await (const share of kept.all()) {
+        if (await isThere(share.path)) seeder.add(share)
+        // Perhaps its disk is away: it is served again when it is back.
+        else await stopProviding(parts.host, share.manifest.id)
+      }
       const ports = parts.store.table<number>('ports')
-      const onLink = ({ stream }: Link) => void seeder.serve(stream)
+      const onLink = ({ stream, peer }: Link) => void seeder.serve(stream, peer)
       const open = (port: number) => paths.listen({ port, now: parts.now, random: randomBytes, onLink })
       await ports.put('links', await onKeptPort(ports, 'links', open))
     }
@@ -63,15 +70,20 @@ export class Content {
   /** Tells the network what is here, one content after the other. */
   announce(): void {
     const all = async () => {
-      for (const { manifest } of this.#seeder.shares) await this.#provide(manifest.id, this.#stopped.signal)
+      for (const { manifest } of this.#seeder.shares) {
+        // One that was ended meanwhile is not announced again.
+        if (this.#seeder.has(manifest.id)) await this.#provide(manifest.id, this.#stopped.signal)
+      }
     }
     void all().catch(() => {})
   }
 
-  async share(path: string, { signal, onProgress }: Job = {}): Promise<Shared> {
+  /** Hashes, seeds and announces what is at `target`, and then forgets what was shared from there before. */
+  async share(target: string, { signal, onProgress }: Job = {}): Promise<Shared> {
     const { key, publisher, now } = this.#parts
-    const previous = this.#seeder.shares.find((share) => share.path === path)?.manifest
-    const share = await sharePath(path, {
+    const real = await fs.realpath(target).catch(() => target)
+    const previous = this.#seeder.shares.find((share) => share.path === real && this.#isOurs(share))?.manifest
+    const share = await sharePath(target, {
       pair: key,
       created: Math.floor(now() / 1000),
       ...(previous ? { previous } : {}),
@@ -85,12 +97,24 @@ export class Content {
       publisher.publish(manifestDhtKey(manifest.id), manifest.stored, signal),
       this.#provide(manifest.id, signal),
     ])
+    await this.#supersede(share)
     return { cid: manifest.id, bytes, files: files.size, skipped, link: this.link(manifest.id) }
   }
 
   /** A CID as it is, or the CID of a path that is shared first. */
   async given(text: string, job: Job): Promise<{ cid: string }> {
     return isCid(text) ? { cid: text } : this.share(text, job)
+  }
+
+  /** Ends the sharing of a CID, or of whatever was shared from a path; false when nothing was. */
+  async unshare(cidOrPath: string): Promise<boolean> {
+    const real = await fs.realpath(cidOrPath).catch(() => path.resolve(cidOrPath))
+    const ids: string[] = []
+    for await (const share of this.#kept.all()) {
+      if (share.manifest.id === cidOrPath || share.path === real) ids.push(share.manifest.id)
+    }
+    for (const id of ids) await this.#forget(id)
+    return ids.length > 0
   }
 
   async fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched> {
@@ -146,10 +170,48 @@ export class Content {
     const { host } = this.#parts
     if (this.#seeder.has(id)) {
       const [near, far] = duplexPair()
-      void this.#seeder.serve(far)
-      yield { peer: host.libp2p.peerId.toString(), path: 'local', stream: near }
+      const self = host.libp2p.peerId.toString()
+      void this.#seeder.serve(far, self)
+      yield { peer: self, path: 'local', stream: near }
     }
-    yield* linksTo({ host, paths: this.#paths }, id, hints, signal)
+    yield* linksTo(this.#peersWith(id), hints, signal)
+  }
+
+  #peersWith(id: string): PeerSource {
+    const { libp2p, dht } = this.#parts.host
+    return {
+      self: libp2p.peerId,
+      providers: (signal) => dht.providers(CID.parse(id), { signal }),
+      remembered: async (peer) => {
+        const known = await libp2p.peerStore.get(peer).catch(() => undefined)
+        return known?.addresses.map(({ multiaddr }) => multiaddr) ?? []
+      },
+      isLocal: () => libp2p.getConnections().some(({ remoteAddr }) => isLoopback(remoteAddr.toString())),
+      connect: (to, signal) => this.#paths.connect(to, signal),
+      random: (end) => randomInt(end),
+    }
+  }
+
+  #isOurs({ manifest }: Share): boolean {
+    return equalBytes(manifest.publisher, this.#parts.key.publicKey)
+  }
+
+  /** What stood at the path of `share` before stands there no more; what somebody else shared may, as `share` itself. */
+  async #supersede(share: Share): Promise<void> {
+    const { id, entries = [] } = share.manifest
+    for (const other of this.#seeder.shares) {
+      if (other.path !== share.path || other.manifest.id === id) continue
+      if (this.#isOurs(other) || !sameContent(entries, other.manifest.entries ?? []))
+        await this.#forget(other.manifest.id)
+    }
+  }
+
+  /** Not served, announced, published or kept any more. */
+  async #forget(id: string): Promise<void> {
+    this.#seeder.remove(id)
+    await this.#kept.forget(id)
+    await this.#parts.publisher.withdraw(manifestDhtKey(id))
+    await stopProviding(this.#parts.host, id)
   }
 
   async #keep(share: Share): Promise<void> {
@@ -160,6 +222,7 @@ export class Content {
   /** What was fetched is worth serving; the person does not wait for the network to hear of it. */
   async #seed(share: Share): Promise<void> {
     await this.#keep(share)
+    await this.#supersede(share)
     void this.#provide(share.manifest.id, this.#stopped.signal).catch(() => {})
   }
 
@@ -173,4 +236,16 @@ export class Content {
     signal.throwIfAborted()
     return found && parseManifest(found.value, { id })
   }
+}
+
+/** The network forgets by itself what it was told. */
+async function stopProviding({ libp2p }: Host, id: string): Promise<void> {
+  await libp2p.contentRouting.cancelReprovide(CID.parse(id))
+}
+
+function isThere(file: string): Promise<boolean> {
+  return fs.access(file).then(
+    () => true,
+    () => false,
+  )
 }

@@ -3,6 +3,9 @@
  * does the same through the unix socket of a running node, so the command line cannot tell them apart.
  */
 
+import type { NameChanges } from './handover.ts'
+import type { TrustNode } from './trust.ts'
+
 /** `cache-only`: no network. `cache-first`: the cache while it is fresh. `network`: always ask (docs/design.md, Resolving). */
 export type Policy = 'cache-only' | 'cache-first' | 'network'
 
@@ -13,6 +16,12 @@ export interface Known {
   /** With `lease`: receipts that count, and how many witnesses the realm has. */
   receipts?: number
   witnesses?: number
+  /** With `lease`: witnesses of its realm that are proven to have lied, where there are any; their receipts do not count. */
+  liars?: number
+  /** With `lease`: since when this machine has known the name's owner, ISO 8601. */
+  pinned?: string
+  /** With `lease`: another lease, of this owner (a key name, or null for nobody), does not follow; not decided yet. */
+  conflict?: { owner: string | null; since: string }
   /** True when the record is older than 48 h and could not be refreshed. */
   stale: boolean
   /** Where this answer came from. */
@@ -105,7 +114,7 @@ export interface Fetched {
 }
 
 export interface Progress {
-  phase: 'starting' | 'hashing' | 'resolving' | 'connecting' | 'fetching' | 'finishing' | 'publishing' | 'witnessing'
+  phase: 'hashing' | 'resolving' | 'connecting' | 'fetching' | 'finishing' | 'publishing' | 'witnessing'
   /** Bytes; 0 of 0 where the phase has no measure. */
   done: number
   total: number
@@ -127,7 +136,8 @@ export interface Status {
   introducers: { address: string; connected: boolean }[]
   peers: number
   dns?: string
-  names: { name: string; keyName: string; seq: string; until?: string }[]
+  /** `warning`: its lease ends soon, and what to do. */
+  names: { name: string; keyName: string; seq: string; until?: string; warning?: string }[]
   shares: { cid: string; path: string; bytes: number; files: number }[]
 }
 
@@ -147,12 +157,16 @@ export interface KeyInfo {
   use: 'node' | 'zone'
 }
 
-export interface P2pnsNode {
+export interface P2pnsNode extends NameChanges, TrustNode {
   register(request: RegisterRequest, job?: Job): Promise<Registered>
   resolve(name: string, type?: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<Resolved>
   /** Hashes in place and seeds while the node runs; with `as`, the name points to it afterwards. */
   share(path: string, options?: Job & { as?: string }): Promise<Shared>
-  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: the file or folder to make, absolute. */
+  /** Stops sharing a CID or a path, and forgets it; false when it was not shared. */
+  unshare(what: string): Promise<boolean>
+  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: the file or folder to make,
+   * absolute; a file goes into a folder that is there. `force` replaces a file, never a folder.
+   */
   fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched>
   status(): Promise<Status>
   peers(): Promise<PeerStatus[]>

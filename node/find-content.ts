@@ -34,7 +34,8 @@ export async function findContent(names: Names, target: string, signal?: AbortSi
     return { id: head, entry, peers: addressesIn(new URLSearchParams(query).getAll('peer')) }
   }
   const name = parseName(head)
-  const { zone } = await names.lookup(name, signal ? { signal } : {})
+  // A cached record may name what is shared no more; offline, the cache still answers.
+  const { zone } = await names.lookup(name, { policy: 'network', ...(signal ? { signal } : {}) })
   const [content] = texts(zone, '_dnslink', name.labels).flatMap(contentIn)
   if (content === undefined) throw new P2pnsError('content_not_found', `${name.text} names no content`)
   const addresses = texts(zone, '_dnsaddr', []).filter((text) => text.startsWith('dnsaddr='))

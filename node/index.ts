@@ -1,11 +1,13 @@
 /** The library's entry: `createNode()` puts the parts of a node together and hands out what it can do. */
 import { randomBytes } from 'node:crypto'
+import * as path from 'node:path'
 import { resolveText } from './answers.ts'
 import type { PendingClaim } from './claims.ts'
 import { Content } from './content.ts'
-import type { P2pnsNode, Status } from './contract.ts'
+import type { P2pnsNode, Policy, Status } from './contract.ts'
 import { nodeKey } from './core/keys.ts'
 import { keyNameOf, parseName } from './core/name.ts'
+import { nameChanges } from './handover.ts'
 import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
 import { Introducer } from './net/introducers.ts'
@@ -14,12 +16,18 @@ import { connectedPeers } from './net/peers.ts'
 import { createRecordNetwork } from './net/record-network.ts'
 import type { NodeOptions } from './options.ts'
 import { OwnZones, type ZoneState } from './own-zones.ts'
+import { type ProofRow, Proofs } from './proofs.ts'
 import { type Published, Publisher } from './publisher.ts'
 import { type PinnedRealm, Realms } from './realms.ts'
 import { register } from './register.ts'
+import { expiryWarning, startRenewal } from './renewal.ts'
+import { secretTable } from './secret-files.ts'
 import { loadSeed } from './seed.ts'
-import { openStore, type Store } from './store.ts'
+import { openStore } from './store.ts'
+import type { PendingChange } from './succession.ts'
+import { Trust } from './trust.ts'
 import { VERSION } from './version.ts'
+import { Witnesses } from './witnesses.ts'
 
 export type * from './contract.ts'
 export { ERRORS, type ErrorCode, P2pnsError } from './core/errors.ts'
@@ -32,14 +40,14 @@ export interface Node extends P2pnsNode {
   /** Its own multiaddrs, each with its peer id. */
   addresses(): string[]
   /** The zone of an apex such as `alice.p2p`: what a resolver is handed. */
-  lookup(apex: string, options?: { signal?: AbortSignal }): Promise<ZoneAnswer>
+  lookup(apex: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<ZoneAnswer>
 }
 
 /** Resolves when the node can be used: it has met the network, or has found nobody there. */
 export async function createNode(options: NodeOptions): Promise<Node> {
   await using started = new AsyncDisposableStack()
   const now = options.now ?? Date.now
-  const master = await loadSeed(options.home, randomBytes)
+  const master = await loadSeed(options.home, randomBytes, options.passphrase)
   const store = await openStore(options.home)
   started.defer(() => store.close())
 
@@ -58,14 +66,22 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   )
   started.defer(() => host.stop())
 
-  const introducers = (await introducerAddresses(store, options.introducers)).map(
-    (address) => new Introducer(host.libp2p, address, now),
-  )
+  const addressTable = store.table<string[]>('settings')
+  const given = options.introducers?.length ? options.introducers : await addressTable.get('introducers')
+  const introducers = (given ?? []).map((address) => new Introducer(host.libp2p, address, now))
+  // Kept only now: an address that is none would break every later start.
+  if (options.introducers?.length) await addressTable.put('introducers', options.introducers)
   started.defer(() => introducers.forEach((introducer) => introducer.close()))
 
   const network = createRecordNetwork(host.dht, introducers, now)
   const publisher = new Publisher(store.table<Published>('published'), network, now)
   const realms = new Realms(store.table<PinnedRealm>('realms'))
+  const witnesses = new Witnesses(
+    introducers,
+    realms,
+    (address, others) => new Introducer(host.libp2p, address, now, others),
+  )
+  started.defer(() => witnesses.close())
   const addresses = () => host.libp2p.getMultiaddrs().map(String)
   const own = new OwnZones({
     master,
@@ -76,13 +92,17 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     now,
   })
   await Promise.all([realms.load(), own.load()])
+  const proofs = new Proofs(store.table<ProofRow>('proofs'), realms, now)
+  await proofs.load()
+  const petnames = store.table<string>('petnames')
   const names = new Names({
     network,
     own,
     realms,
     cache: store.table<Learnt>('cache'),
     pins: store.table<Pin>('pins'),
-    petnames: store.table<string>('petnames'),
+    petnames,
+    proofs,
     now,
   })
   const content = await Content.open({
@@ -98,13 +118,32 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   started.defer(() => content.stop())
 
   await bootstrap(host, introducers)
-  await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer)))
+  const isAsked = options.introducers !== undefined
+  await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer, undefined, isAsked)))
+  const changes = nameChanges({
+    own,
+    publisher,
+    network,
+    realms: (signal) => witnesses.realms(signal),
+    changes: store.table<PendingChange>('changes'),
+    recoveries: secretTable<string>(path.join(options.home, 'recoveries')),
+    promised: store.table('promised'),
+    now,
+  })
+  const renewal = visitor
+    ? undefined
+    : startRenewal({
+        zones: () => own.all(),
+        renew: (label, signal) => changes.renew({ name: `${label}.p2p` }, { signal }),
+        now,
+      })
   if (!visitor) {
     const keeper = keepBootstrapped(host, introducers)
     publisher.start()
     own.start()
     content.announce()
     started.defer(async () => {
+      await renewal?.stop()
       keeper.stop()
       own.stop()
       await publisher.stop()
@@ -117,10 +156,15 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     own,
     names,
     network,
-    pending: store.table<PendingClaim>('pending'),
-    introducers,
-    realmOf: (introducer: Introducer, signal?: AbortSignal) => realms.pinFrom(introducer, signal),
+    pending: secretTable<PendingClaim>(path.join(options.home, 'pending')),
+    witnesses,
     now,
+  }
+
+  const trust = new Trust({ names, proofs, realms, petnames })
+  const isOwn = (text: string): boolean => {
+    const name = parseName(text)
+    return name.kind === 'short' && own.byLabel(name.short)?.lease !== undefined
   }
 
   return {
@@ -133,6 +177,8 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     },
     resolve: (name, type = 'ANY', resolveOptions = {}) => resolveText(names, name, type, { ...resolveOptions, now }),
     async share(path, { as, ...job } = {}) {
+      // The name first: content is not given to the world for a name that turns out to be somebody else's.
+      if (as !== undefined && !isOwn(as)) await register(registerParts, { name: as }, job)
       const shared = await content.share(path, job)
       if (as === undefined) return shared
       const { name } = await register(registerParts, { name: as, content: shared.cid }, job)
@@ -145,13 +191,17 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       home: options.home,
       uptime: Math.round((now() - startedAt) / 1000),
       addresses: addresses(),
-      introducers: introducers.map(({ address, connected }) => ({ address, connected })),
+      introducers: introducers.map(({ address, peerId, connected }) => ({
+        address,
+        connected: connected || host.libp2p.getPeers().some((peer) => peer.toString() === peerId),
+      })),
       peers: host.libp2p.getPeers().length,
       names: own.all().map(({ label, keyName, zone, lease }) => ({
         name: lease === undefined ? `${label}.pet.p2p` : `${label}.p2p`,
         keyName,
         seq: String(zone?.seq ?? 0n),
         ...(lease ? { until: new Date(lease.claim.until * 1000).toISOString() } : {}),
+        ...(lease ? warned(expiryWarning(lease, now(), renewal?.trouble(label))) : {}),
       })),
       shares: content.shares(),
     }),
@@ -165,16 +215,20 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       ...own.all().map(({ label, keyName }) => ({ name: label, keyName, use: 'zone' as const })),
     ],
     clearCache: () => names.clearCache(),
+    unshare: (what) => content.unshare(what),
+    ...changes,
+    trust: () => trust.list(),
+    setPetname: (pet, target, petOptions) => trust.setPetname(pet, target, petOptions),
+    acceptOwner: (name, keyName) => trust.acceptOwner(name, keyName),
+    forget: (name) => trust.forget(name),
+    reportProof: (proof) => trust.reportProof(proof),
+    exportProof: async (what) => trust.exportProof(what),
     stop: () => running.disposeAsync(),
   }
 }
 
-/** Those given now, or else those given last time. */
-async function introducerAddresses(store: Store, given: string[] | undefined): Promise<string[]> {
-  const settings = store.table<string[]>('settings')
-  if (given === undefined || given.length === 0) return (await settings.get('introducers')) ?? []
-  await settings.put('introducers', given)
-  return given
+function warned(warning: string | undefined): { warning?: string } {
+  return warning === undefined ? {} : { warning }
 }
 
 /** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */

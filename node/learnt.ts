@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import { isRelease } from './core/claim.ts'
 import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
-import { encodeNamed, type Lease, parseNamed, verifyLease } from './core/lease.ts'
+import { encodeNamed, type Lease, MAX_LEASE_BYTES, parseNamed, verifyLease } from './core/lease.ts'
 import type { Name } from './core/name.ts'
 import { newerZone, parseZone, type Zone } from './core/zone.ts'
 import { keyedLocks } from './net/locks.ts'
@@ -30,12 +30,17 @@ export interface LearntRecord {
 /** Milliseconds: zone records are signed daily; one this old was not renewed, and one older by far is of no use. */
 export const STALE_AFTER_MS = 48 * 3600_000
 const USELESS_AFTER_MS = STALE_AFTER_MS + 7 * 86_400_000
+/** Bytes, for some 20,000 usual zones; what does not fit is read from disk again. */
+const MAX_MEMORY = 32 * 1024 * 1024
+/** What an entry, and each resource record in it, costs besides its bytes, roughly. */
+const ENTRY_COST = 500
+const RR_COST = 200
 
 export class LearntRecords {
   readonly #rows: Table<Learnt>
   readonly #pins: Pins
   readonly #now: () => number
-  readonly #entries = new LRUCache<string, LearntRecord>({ max: 10_000 })
+  readonly #entries = new LRUCache<string, LearntRecord>({ maxSize: MAX_MEMORY, sizeCalculation: memoryOf })
   /** Per apex: nobody may come between reading what is held and replacing it. */
   readonly #oneAtATime = keyedLocks()
 
@@ -125,6 +130,12 @@ export class LearntRecords {
     this.#entries.delete(apex)
     await this.#rows.delete(apex)
   }
+}
+
+/** Bytes, roughly: read, a zone takes many times the room that it takes signed. */
+function memoryOf({ zone, lease }: LearntRecord): number {
+  const read = zone.rrs.reduce((sum, { name, rdata }) => sum + name.length + rdata.length + RR_COST, 0)
+  return ENTRY_COST + zone.bytes.length + read + (lease === undefined ? 0 : MAX_LEASE_BYTES)
 }
 
 /** Milliseconds since 1970. */

@@ -4,17 +4,19 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Known, Policy } from './contract.ts'
-import type { Bytes } from './core/encoding.ts'
+import { type Bytes, toHex } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
-import { leaseDhtKey } from './core/lease.ts'
+import { type Lease, leaseDhtKey } from './core/lease.ts'
 import { type Name, parseName } from './core/name.ts'
+import { receiptsThatCount } from './core/proof.ts'
 import { clampTtl, DEFAULT_TTL, MIN_TTL } from './core/rdata.ts'
 import { realmId } from './core/realm.ts'
 import { type Zone, zoneDhtKey } from './core/zone.ts'
 import { type Learnt, type LearntRecord, LearntRecords, STALE_AFTER_MS, signedAt } from './learnt.ts'
 import type { NetworkRecord, RecordNetwork } from './net/record-network.ts'
 import type { OwnZones } from './own-zones.ts'
-import type { Pin } from './pins.ts'
+import { ownerOf, type Pin, type Pinned, Pins } from './pins.ts'
+import type { Proofs } from './proofs.ts'
 import type { Realms } from './realms.ts'
 import type { Table } from './store.ts'
 
@@ -38,6 +40,8 @@ export class Names {
   readonly #own: OwnZones
   readonly #realms: Realms
   readonly #learnt: LearntRecords
+  readonly #pins: Pins
+  readonly #proofs: Proofs | undefined
   readonly #petnames: Table<string>
   readonly #now: () => number
   readonly #missing = new LRUCache<string, number>({ max: 10_000 })
@@ -50,17 +54,23 @@ export class Names {
     cache: Table<Learnt>
     pins: Table<Pin>
     petnames: Table<string>
+    proofs?: Proofs
     now: () => number
   }) {
     this.#network = parts.network
     this.#own = parts.own
     this.#realms = parts.realms
-    this.#learnt = new LearntRecords(parts.cache, parts.pins, parts.now)
+    this.#proofs = parts.proofs
+    this.#pins = new Pins(parts.pins, parts.proofs, parts.now)
+    this.#learnt = new LearntRecords(parts.cache, this.#pins, parts.now)
     this.#petnames = parts.petnames
     this.#now = parts.now
   }
 
-  /** The zone that a name stands in. Errors: name_not_found, no_introducer, network_unreachable, timed_out, pin_conflict, record_older. */
+  /**
+   * The zone that a name stands in. Errors: name_not_found, no_introducer, network_unreachable, timed_out, pin_conflict,
+   * record_older, lease_invalid.
+   */
   async lookup(name: Name, options: { policy?: Policy; signal?: AbortSignal } = {}): Promise<ZoneAnswer> {
     if (name.kind === 'pet') {
       const keyName = await this.#petnames.get(name.pet)
@@ -82,11 +92,28 @@ export class Names {
     if (policy === 'cache-first' && missedAt !== undefined && this.#isWithin(NEGATIVE_TTL_MS, missedAt)) {
       throw notFound(name.apex, 'nobody had it a moment ago')
     }
-    return this.#ask(name, cached, options.signal)
+    return this.#ask(name, cached, policy, options.signal)
   }
 
   async setPetname(pet: string, keyName: string): Promise<void> {
     await this.#petnames.put(pet, keyName)
+  }
+
+  /** The owners that were seen, by apex. */
+  owners(): AsyncIterable<[string, Pinned]> {
+    return this.#pins.entries()
+  }
+
+  /** Believes the owner that conflicts with the known one, or the one of the two whose key name it is. Errors: not_known. */
+  chooseOwner(apex: string, keyName?: string): Promise<Pinned> {
+    this.#missing.delete(apex)
+    return this.#learnt.choose(apex, keyName)
+  }
+
+  /** The owner that is seen next counts as the first. Errors: not_known. */
+  forgetOwner(apex: string): Promise<void> {
+    this.#missing.delete(apex)
+    return this.#learnt.forget(apex)
   }
 
   async clearCache(): Promise<void> {
@@ -94,14 +121,16 @@ export class Names {
     await this.#learnt.clear()
   }
 
-  async #ask(name: Name, cached: LearntRecord | undefined, signal?: AbortSignal): Promise<ZoneAnswer> {
+  async #ask(name: Name, cached: LearntRecord | undefined, policy: Policy, signal?: AbortSignal): Promise<ZoneAnswer> {
     try {
       const entry = await this.#fetch(name, signal)
       if (entry !== undefined && this.#learnt.isUsable(entry)) return this.#shown(name, entry, 'fetched')
     } catch (error) {
       // Offline, or fed with old records, what was right yesterday is better than nothing (RFC 8767).
       const unanswered = isError(error, 'network_unreachable', 'peer_unreachable', 'timed_out', 'record_older')
-      if (cached !== undefined && unanswered) return this.#shown(name, cached, 'unconfirmed')
+      // The known owner stays, and the answer tells of the conflict; who asks what the network says is told that.
+      const disputed = isError(error, 'pin_conflict', 'lease_invalid') && policy !== 'network'
+      if (cached !== undefined && (unanswered || disputed)) return this.#shown(name, cached, 'unconfirmed')
       throw error
     }
     // The network forgets a record two days after its owner left; and who denies having it proves nothing.
@@ -129,16 +158,7 @@ export class Names {
   }
 
   async #fetchOnce(name: Name, signal: AbortSignal): Promise<LearntRecord | undefined> {
-    const keys = this.#keysOf(name)
-    const answers = await Promise.allSettled(
-      keys.map(async (key) => {
-        const found = await this.#network.get(key, {
-          signal,
-          onNewer: (newer) => void this.#accept(name, newer).catch(() => {}),
-        })
-        return found && this.#accept(name, found)
-      }),
-    )
+    const answers = await Promise.allSettled(this.#keysOf(name).map((key) => this.#fetchUnder(key, name, signal)))
     for (const answer of answers) if (answer.status === 'fulfilled' && answer.value !== undefined) return answer.value
     for (const answer of answers) {
       if (answer.status === 'fulfilled') continue
@@ -147,6 +167,33 @@ export class Names {
       throw new P2pnsError('timed_out', `${name.apex} could not be looked up in time`, { cause: answer.reason })
     }
     return undefined
+  }
+
+  /**
+   * What is found under one key. Every answer is looked at, the losing ones too. An answer that is not believed is not the
+   * last word: the liar may only have been the fastest, so all are heard before it counts.
+   */
+  async #fetchUnder(key: Bytes, name: Name, signal: AbortSignal): Promise<LearntRecord | undefined> {
+    const judged = new Map<string, Promise<LearntRecord | undefined>>()
+    const judge = (record: NetworkRecord): Promise<LearntRecord | undefined> => {
+      const id = toHex(record.value)
+      const judgement = judged.get(id) ?? this.#accept(name, record)
+      judged.set(id, judgement)
+      return judgement
+    }
+    const onSeen = (record: NetworkRecord) => void judge(record).catch(() => {})
+    const found = await this.#network.get(key, { signal, onNewer: onSeen, onSeen })
+    if (found === undefined) return undefined
+    try {
+      return await judge(found)
+    } catch (error) {
+      if (!isError(error, 'pin_conflict', 'record_older', 'lease_invalid')) throw error
+      const best = await this.#network.get(key, { signal, wait: 'best', onSeen }).catch(() => undefined)
+      if (best !== undefined) onSeen(best)
+      const all = await Promise.allSettled(judged.values())
+      if (all.every(({ status }) => status === 'rejected')) throw error
+      return this.#learnt.cached(name)
+    }
   }
 
   /** DHT keys that may hold the zone: one for a key name, one per trusted realm for a short name. */
@@ -189,7 +236,7 @@ export class Names {
   }
 
   /** `fetched`: just now. `cache`: still fresh. `unconfirmed`: the network could not be asked, so it is soon again. */
-  #shown(name: Name, entry: LearntRecord, how: 'fetched' | 'cache' | 'unconfirmed'): ZoneAnswer {
+  async #shown(name: Name, entry: LearntRecord, how: 'fetched' | 'cache' | 'unconfirmed'): Promise<ZoneAnswer> {
     const { zone, lease, source } = entry
     const stale = how === 'unconfirmed' || this.#now() - signedAt(zone) > STALE_AFTER_MS
     return {
@@ -198,10 +245,27 @@ export class Names {
       stale,
       known: {
         kind: name.kind === 'short' ? 'lease' : 'key',
-        ...(lease ? { receipts: lease.receipts.length, witnesses: lease.realm.keys.length } : {}),
+        ...(lease ? await this.#knownBy(name, lease) : {}),
         stale,
         source: how === 'fetched' ? source : 'cache',
       },
+    }
+  }
+
+  async #knownBy(name: Name, lease: Lease): Promise<Partial<Known>> {
+    const { keys } = lease.realm
+    const isLiar = this.#proofs?.dropped ?? (() => false)
+    const liars = keys.filter((key) => isLiar(lease.claim.rid, key)).length
+    const pinned = await this.#pins.get(name.apex)
+    const conflict = pinned?.conflict?.settled === false ? pinned.conflict : undefined
+    return {
+      receipts: receiptsThatCount(lease, isLiar),
+      witnesses: keys.length,
+      ...(liars > 0 ? { liars } : {}),
+      ...(pinned ? { pinned: isoTime(pinned.since) } : {}),
+      ...(conflict
+        ? { conflict: { owner: ownerOf(conflict.lease.claim) ?? null, since: isoTime(conflict.since) } }
+        : {}),
     }
   }
 }
@@ -219,4 +283,8 @@ function expiry({ zone, lease, fetchedAt }: LearntRecord): number {
 
 function notFound(apex: string, why: string): P2pnsError {
   return new P2pnsError('name_not_found', `${apex} is not to be found: ${why}`)
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
 }

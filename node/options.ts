@@ -14,6 +14,8 @@ export interface NodeOptions {
    * neighbour in the DHT. Default: false.
    */
   visitor?: boolean
+  /** Asked for when the seed of the home is locked; without it such a home does not open. */
+  passphrase?: () => Promise<string>
   /** Milliseconds since 1970; default: the system's clock. */
   now?: () => number
 }

@@ -142,7 +142,7 @@ export class OwnZones {
     }
   }
 
-  /** Signs anew what is nearly a day old, and what lacks an address that this node has. */
+  /** Signs anew what is nearly a day old, lacks an address that this node has, or was signed and not published. */
   start(): void {
     const check = async () => {
       if (this.#checking) return
@@ -164,12 +164,13 @@ export class OwnZones {
 
   async #renew(label: string): Promise<void> {
     const own = this.#zones.get(label)
-    if (own?.zone === undefined || !this.#isDue(own, own.zone)) return
+    if (own?.zone === undefined || !(await this.#isDue(own, own.zone))) return
     await this.publish(await this.#newest(own))
   }
 
-  #isDue(own: OwnZone, zone: Zone): boolean {
+  async #isDue(own: OwnZone, zone: Zone): Promise<boolean> {
     if (this.#now() - Number(zone.seq / 1000n) > RESIGN_MS) return true
+    if (!(await this.#publisher.holds(zoneDhtKey(zone.key), zone.bytes))) return true
     const published = zone.rrs.filter((rr) => rr.name === '_dnsaddr').map((rr) => toHex(rr.rdata))
     return this.#dnsaddr(own).some((rr) => !published.includes(toHex(rr.rdata)))
   }

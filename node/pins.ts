@@ -9,7 +9,7 @@ import { P2pnsError } from './core/errors.ts'
 import { sha256 } from './core/keys.ts'
 import { encodeLease, type Lease, parseLease } from './core/lease.ts'
 import { keyNameOf } from './core/name.ts'
-import { countsFor, overlap } from './core/proof.ts'
+import { countsFor, overlap, receiptsThatCount } from './core/proof.ts'
 import type { Proofs } from './proofs.ts'
 import type { Table } from './store.ts'
 
@@ -148,11 +148,11 @@ export class Pins {
   }
 
   #needQuorum(lease: Lease): void {
-    if (this.#counts(lease)) return
-    const { claim, realm, receipts } = lease
+    if (this.#proofs === undefined || this.#counts(lease)) return
+    const { claim, realm } = lease
     throw new P2pnsError(
       'lease_invalid',
-      `The lease of ${claim.name}.p2p needs receipts of ${realm.quorum}, and of its ${receipts.length} some are by witnesses that are proven to have lied`,
+      `The lease of ${claim.name}.p2p has ${receiptsThatCount(lease, this.#proofs.dropped)} of the ${realm.quorum} receipts that it needs, without those of witnesses that are proven to have lied`,
     )
   }
 
@@ -193,8 +193,30 @@ export function ownerOf(claim: Claim): string | undefined {
   return isRelease(claim) ? undefined : keyNameOf(claim.owner)
 }
 
-function conflictError(apex: string, last: Claim, next: Claim): P2pnsError {
-  const [before, after] = [last, next].map((claim) => ownerOf(claim) ?? 'nobody')
-  const why = overlap(last, next) ? 'a lease that does not follow' : 'a lease from after that one had ended'
-  return new P2pnsError('pin_conflict', `${apex} was known as the name of ${before}, and ${why} says ${after}`)
+/**
+ * Why a lease does not go with the one that is known. `lie`: two chains of one realm at a time, which takes lying witnesses.
+ * `unexplained`: a change that the promised recovery key did not sign. `ended`: somebody else had it after the known lease had
+ * ended. `other_realm`: other witnesses, another owner.
+ */
+export type ConflictKind = 'lie' | 'unexplained' | 'ended' | 'other_realm'
+
+export function conflictKind(known: Claim, other: Claim): ConflictKind {
+  if (equalBytes(chainId(known), chainId(other))) return 'unexplained'
+  if (!equalBytes(known.rid, other.rid)) return 'other_realm'
+  return overlap(known, other) ? 'lie' : 'ended'
+}
+
+const SAYS: Record<ConflictKind, string> = {
+  lie: 'a lease of another chain for the same time says',
+  unexplained: 'a lease that does not follow says',
+  ended: 'a lease from after that one had ended says',
+  other_realm: 'a lease of another realm says',
+}
+
+function conflictError(apex: string, known: Claim, other: Claim): P2pnsError {
+  const [before, after] = [known, other].map((claim) => ownerOf(claim) ?? "nobody's")
+  return new P2pnsError(
+    'pin_conflict',
+    `${apex} was known as ${before}, and ${SAYS[conflictKind(known, other)]} ${after}`,
+  )
 }

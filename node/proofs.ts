@@ -42,9 +42,9 @@ export class Proofs {
   }
 
   async load(): Promise<void> {
-    for await (const [witness, { proof: hex, since }] of this.#table.entries()) {
+    for await (const [, { proof: hex, since }] of this.#table.entries()) {
       const proof = proven(hex)
-      if (proof !== undefined) this.#kept.set(witness, { proof, since })
+      if (proof !== undefined) this.#kept.set(toHex(liarOf(proof)), { proof, since })
     }
   }
 

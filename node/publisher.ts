@@ -41,6 +41,17 @@ export class Publisher {
     return this.#put(key, value, signal)
   }
 
+  /** Whether exactly this was published last under `key`: a crash may have come between signing and publishing. */
+  async holds(key: Bytes, value: Bytes): Promise<boolean> {
+    return (await this.#table.get(toHex(key)))?.value === toHex(value)
+  }
+
+  /** Keeps what is under `key` alive no longer: the network forgets it by itself. */
+  async withdraw(key: Bytes): Promise<void> {
+    const row = toHex(key)
+    await this.#oneAtATime(row, () => this.#table.delete(row))
+  }
+
   /** Puts everything again at once, since this node may have been away for days, then whatever is due. */
   start(): void {
     const check = (age: number) => {

@@ -5,7 +5,8 @@ import type { Job, Registered, RegisterRequest } from './contract.ts'
 import { isRelease } from './core/claim.ts'
 import { equalBytes, toZ32 } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
-import { type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
+import { gatherLeases } from './core/gather.ts'
+import { compareLeases, type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
 import { type Name, parseName, SUFFIX } from './core/name.ts'
 import { rrFromText } from './core/rdata.ts'
 import { type Realm, realmId } from './core/realm.ts'
@@ -15,15 +16,14 @@ import type { Introducer } from './net/introducers.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { OwnZone, OwnZones } from './own-zones.ts'
 import type { Table } from './store.ts'
+import type { Witnesses } from './witnesses.ts'
 
 export interface RegisterParts {
   own: OwnZones
   names: Names
   network: RecordNetwork
   pending: Table<PendingClaim>
-  introducers: readonly Introducer[]
-  /** The realm that an introducer serves, pinned; undefined when it serves none of its own. */
-  realmOf: (introducer: Introducer, signal?: AbortSignal) => Promise<Realm | undefined>
+  witnesses: Witnesses
   now: () => number
 }
 
@@ -123,8 +123,8 @@ function peerAddress(peer: string): string {
 type Granted = Pick<Claimed, 'lease'> & Partial<Claimed>
 
 /**
- * A lease from the first introducer whose realm grants it; undefined when there is none to ask. One that fails or breaks
- * the rules does not keep the others from being asked.
+ * A lease in the first realm that grants it; undefined when there is none to ask. One whose witnesses fail or break the rules
+ * does not keep the others from being asked.
  */
 async function claim(
   parts: RegisterParts,
@@ -132,18 +132,16 @@ async function claim(
   own: OwnZone,
   signal?: AbortSignal,
 ): Promise<Granted | undefined> {
-  let failure: unknown
-  for (const introducer of parts.introducers) {
+  let { served, failure } = await parts.witnesses.realms(signal)
+  for (const { realm, witnesses } of served) {
     try {
-      const realm = await parts.realmOf(introducer, signal)
-      if (realm === undefined) continue
-      const held = await heldLease(parts, realm, introducer, own, signal)
+      const held = await heldLease(parts, realm, witnesses, own, signal)
       if (held !== undefined) return (await unsettled(held, parts.pending)) ?? { lease: held }
       return await claimName({
         short,
         owner: own.pair,
         realm,
-        witnesses: [introducer],
+        witnesses,
         pending: parts.pending,
         now: parts.now,
         random: randomBytes,
@@ -163,24 +161,42 @@ async function claim(
 
 /**
  * The lease that the name has already: ours from before this machine's time, or a reason to ask for none. The network
- * forgets after two days without its owner, the witness does not.
+ * forgets after two days without its owner, the witnesses do not.
  */
 async function heldLease(
   parts: RegisterParts,
   realm: Realm,
-  introducer: Introducer,
+  witnesses: readonly Introducer[],
   own: OwnZone,
   signal?: AbortSignal,
 ): Promise<Lease | undefined> {
   const key = leaseDhtKey(realmId(realm), own.label)
   const found = await parts.network.get(key, { wait: 'best', ...(signal ? { signal } : {}) })
-  const lease = found ? parseNamed(found.value).lease : await introducer.lease(own.label, signal)
+  const lease = found
+    ? parseNamed(found.value).lease
+    : await witnessedLease(realm, witnesses, own.label, parts.now(), signal)
   if (lease === undefined || isRelease(lease.claim)) return undefined
   if (!equalBytes(lease.claim.owner, own.pair.publicKey)) {
     if (found) throw new P2pnsError('name_taken', `${own.label}.p2p belongs to somebody else`)
     return undefined
   }
   const inForce = parts.now() < lease.claim.until * 1000
-  if (!found && inForce) verifyLease(lease, parts.now())
   return found || inForce ? lease : undefined
+}
+
+/** The best lease that the witnesses have signed, put together from what each of them remembers. `now` in ms. */
+async function witnessedLease(
+  realm: Realm,
+  witnesses: readonly Introducer[],
+  short: string,
+  now: number,
+  signal?: AbortSignal,
+): Promise<Lease | undefined> {
+  const answers = await Promise.allSettled(witnesses.map((witness) => witness.lease(short, signal)))
+  const parts = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+  const whole = gatherLeases(parts, realm).filter(
+    ({ claim, receipts }) => claim.name === short && receipts.length >= realm.quorum,
+  )
+  for (const lease of whole) verifyLease(lease)
+  return whole.sort((a, b) => compareLeases(b, a, now))[0]
 }

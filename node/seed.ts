@@ -34,7 +34,8 @@ export async function seedText(home: string): Promise<string> {
 /** Puts a seed into a home that has none; `text` as `seedText` gave it, locked or not. Errors: seed_exists, seed_unreadable. */
 export async function importSeed(home: string, text: string, random: Random): Promise<void> {
   if (!isSealed(text)) parse(text, 'What is to be imported')
-  if (!(await place(home, `${text.trim()}\n`, random))) throw new P2pnsError('seed_exists', `${home} has a seed already`)
+  if (!(await place(home, `${text.trim()}\n`, random)))
+    throw new P2pnsError('seed_exists', `${home} has a seed already`)
 }
 
 /** Locks the seed with a passphrase: `file` holds either the one form or the other, whole, whenever this ends. */

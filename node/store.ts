@@ -29,6 +29,7 @@ const DURABLE = { sync: true } as object
 export async function openStore(home: string): Promise<Store> {
   await makeHome(home)
   const location = path.join(await fs.realpath(home), 'db')
+  await keepPrivate(location)
   const db = await openLevel(location)
   const libp2p = db.sublevel<string, Uint8Array>('libp2p', { keyEncoding: 'utf8', valueEncoding: 'view' })
   const datastore = new PeerDatastore(libp2p as unknown as ConstructorParameters<typeof LevelDatastore>[0])
@@ -63,6 +64,18 @@ export async function openStore(home: string): Promise<Store> {
       await db.close()
       inUse.delete(location)
     },
+  }
+}
+
+/** Whatever the mode of the home that a person made: who may not read the database learns nothing from it. */
+async function keepPrivate(folder: string): Promise<void> {
+  try {
+    await fs.mkdir(folder, { mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EEXIST') throw cause
+    })
+    await fs.chmod(folder, 0o700)
+  } catch (cause) {
+    throw storageError(cause, `The database ${folder} cannot be opened`)
   }
 }
 

@@ -2,13 +2,11 @@
  * What may follow a lease: renewing, handing over, changing keys, giving back. Each is one more claim in the lease's chain
  * (docs/spec/lease.md, "What may follow a claim"), kept on disk from before the first witness sees it until it is done.
  */
-import { collectReceipts } from './claims.ts'
 import {
   type Auth,
   type Claim,
   chainId,
   checkSuccessor,
-  claimId,
   encodeAuth,
   encodeClaim,
   isRelease,
@@ -16,24 +14,23 @@ import {
   parseClaim,
   signClaim,
 } from './core/claim.ts'
-import { type Bytes, equalBytes, fromHex, toHex, toZ32 } from './core/encoding.ts'
-import { isError, P2pnsError } from './core/errors.ts'
+import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
+import { ERRORS, isError, P2pnsError } from './core/errors.ts'
 import { type KeyPair, keyPairFromSeed, sha256 } from './core/keys.ts'
 import { CLAIM_WINDOW, type Lease, verifyLease } from './core/lease.ts'
 import { type Realm, realmId } from './core/realm.ts'
 import type { Introducer } from './net/introducers.ts'
+import { collectReceipts } from './receipts.ts'
+import { type Address, addressText } from './receive.ts'
 import type { Table } from './store.ts'
 
 export type ChangeKind = 'renewal' | 'transfer' | 'rotation' | 'release'
 
-/** A change that was begun, by name (one label); in hex. */
+/** A change that was begun, by name (one label): the last claim that was made for it, in hex. */
 export interface PendingChange {
   kind: ChangeKind
-  /**
-   * Oldest first, all to the same effect. One that grew too old for some witnesses is kept beside its successor: others
-   * may have signed it, and they give their receipts again only for the same bytes.
-   */
-  attempts: { claim: string; auth: string }[]
+  claim: string
+  auth: string
 }
 
 export interface SuccessionParts {
@@ -59,37 +56,60 @@ export interface Succeeded {
 
 /** Seconds: the longest term that a witness signs. */
 const TERM = 90 * 86_400
-/** Attempts at one change that are kept; each stands for a try that some witnesses may have signed. */
-const MAX_ATTEMPTS = 4
 
 /** Prolongs the lease as it is, from its 30th day on. `owner`: the pair that the lease names. */
 export function renewName(parts: SuccessionParts, owner: KeyPair): Promise<Succeeded> {
-  const { recoveryHash } = parts.lease.claim
-  return change(parts, { kind: 'renewal', by: owner, owner: owner.publicKey, promise: async () => recoveryHash })
+  return change(parts, {
+    kind: 'renewal',
+    by: owner,
+    owner: owner.publicKey,
+    promise: async () => parts.lease.claim.recoveryHash,
+    isMet: () => true,
+  })
+}
+
+/** Leaves the name as it is; what had led to that is forgotten. */
+export async function keepName({ lease, changes }: SuccessionParts): Promise<Succeeded> {
+  const row = lease.claim.name
+  const stored = await changes.get(row)
+  const isOpen = stored !== undefined && follows(restore(stored).claim, lease.claim)
+  return { lease, settled: async () => (isOpen ? undefined : changes.delete(row)) }
 }
 
 /** Gives the name to another owner, who keeps the recovery key behind `recoveryHash`. Errors: recovery_wrong, change_pending. */
-export function transferName(
-  parts: SuccessionParts,
-  to: { owner: Bytes; recoveryHash: Bytes },
-  recoverySeed: Bytes,
-): Promise<Succeeded> {
-  const by = keyPairFromSeed(recoverySeed)
-  return change(parts, { kind: 'transfer', by, owner: to.owner, promise: async () => to.recoveryHash })
+export function transferName(parts: SuccessionParts, to: Address, recoverySeed: Bytes): Promise<Succeeded> {
+  return change(parts, {
+    kind: 'transfer',
+    by: keyPairFromSeed(recoverySeed),
+    owner: to.owner,
+    promise: async () => to.recoveryHash,
+    isMet: (claim) => equalBytes(claim.owner, to.owner) && equalBytes(claim.recoveryHash, to.recoveryHash),
+  })
 }
 
 /**
- * Puts the name on another key of the same person, with a new recovery key: its seed is in `recoveries` until somebody has
- * seen it. Errors: recovery_wrong, change_pending.
+ * Puts the name on the key `owner` with a new recovery key, whose seed is in `recoveries` until somebody has seen it. `isOurs`:
+ * whether a key is one that this home has; a rotation to any of them is this one, begun earlier. Errors: recovery_wrong,
+ * change_pending.
  */
-export function rotateName(parts: SuccessionParts, owner: Bytes, recoverySeed: Bytes): Promise<Succeeded> {
-  const promise = async () => {
-    const seed = parts.random(32)
-    const hash = sha256(keyPairFromSeed(seed).publicKey)
-    await parts.recoveries.put(toHex(hash), toHex(seed))
-    return hash
-  }
-  return change(parts, { kind: 'rotation', by: keyPairFromSeed(recoverySeed), owner, promise })
+export function rotateName(
+  parts: SuccessionParts,
+  owner: Bytes,
+  isOurs: (owner: Bytes) => boolean,
+  recoverySeed: Bytes,
+): Promise<Succeeded> {
+  return change(parts, {
+    kind: 'rotation',
+    by: keyPairFromSeed(recoverySeed),
+    owner,
+    async promise() {
+      const seed = parts.random(32)
+      const hash = sha256(keyPairFromSeed(seed).publicKey)
+      await parts.recoveries.put(toHex(hash), toHex(seed))
+      return hash
+    },
+    isMet: (claim) => isOurs(claim.owner),
+  })
 }
 
 /** Gives the name back: it is free when the term that was witnessed already is over. Errors: recovery_wrong, change_pending. */
@@ -100,6 +120,7 @@ export function releaseName(parts: SuccessionParts, recoverySeed: Bytes): Promis
     by: keyPairFromSeed(recoverySeed),
     owner: nobody,
     promise: async () => nobody,
+    isMet: isRelease,
   })
 }
 
@@ -107,8 +128,10 @@ interface Wish {
   kind: ChangeKind
   by: KeyPair
   owner: Bytes
-  /** The recovery hash of the next claim; asked for once, before the claim is made. */
+  /** The recovery hash of the next claim; asked for once. */
   promise: () => Promise<Bytes>
+  /** Whether a claim that the same key signed is what is wished for. */
+  isMet: (claim: Claim) => boolean
 }
 
 interface Attempt {
@@ -119,42 +142,37 @@ interface Attempt {
 async function change(parts: SuccessionParts, wish: Wish): Promise<Succeeded> {
   const { lease, changes } = parts
   const row = lease.claim.name
-  const stored = await changes.get(row)
-  if (stored !== undefined) {
-    const attempts = stored.attempts.map(restore)
-    const begun = (attempts.at(-1) as Attempt).claim
-    const isDone = attempts.some(({ claim }) => equalBytes(claimId(claim), claimId(lease.claim)))
-    // A rotation that broke off after its lease was stored now sees another owner than when it began.
-    const isSame = stored.kind === wish.kind && (wish.kind === 'rotation' || equalBytes(begun.owner, wish.owner))
-    const settled = () => changes.delete(row)
-    if (isDone && isSame) return { lease, settled }
-    if (!isDone && follows(begun, lease.claim)) {
-      if (isSame) {
-        const again: Wish = { ...wish, owner: begun.owner, promise: async () => begun.recoveryHash }
-        return finish(parts, stored.kind, attempts, () => attempt(parts, again))
-      }
-      // What is under way comes first: two claims of one version would only share the witnesses between them.
-      if (stored.kind === 'renewal') {
-        const renewed = await finish(parts, stored.kind, attempts).catch(ifRefused)
-        await settled()
-        return change({ ...parts, lease: renewed?.lease ?? lease }, wish)
-      }
-      if (!isOld(parts, begun)) throw pending(stored.kind, begun)
-      if (await finish(parts, stored.kind, attempts).catch(ifRefused)) throw pending(stored.kind, begun)
+  const settled = () => changes.delete(row)
+  if (wish.kind !== 'renewal') {
+    // Broken off after the witnesses had signed: the key that it took fits no more, and need not.
+    const isDone = lease.auth.mode === 1 && equalBytes(lease.auth.key, wish.by.publicKey) && wish.isMet(lease.claim)
+    if (isDone) return { lease, settled }
+    if (!equalBytes(sha256(wish.by.publicKey), lease.claim.recoveryHash)) {
+      throw new P2pnsError('recovery_wrong', `That is not the recovery key that ${row}.p2p has now`)
     }
-    await settled()
   }
-  const first = await attempt(parts, wish)
-  return finish(parts, wish.kind, [first], () => attempt(parts, { ...wish, promise: async () => first.claim.recoveryHash }))
+  const stored = await changes.get(row)
+  const begun = stored && restore(stored)
+  if (begun !== undefined && follows(begun.claim, lease.claim)) {
+    const { kind } = stored as PendingChange
+    const { owner, recoveryHash } = begun.claim
+    if (kind === wish.kind && wish.isMet(begun.claim)) {
+      return finish(parts, { ...wish, owner, promise: async () => recoveryHash }, begun)
+    }
+    // What is under way comes first: two claims of one version would only share the witnesses between them.
+    if (kind !== 'renewal' && !isOld(parts, begun.claim)) throw pending(kind, begun.claim)
+    const finished = await finish(parts, { kind }, begun).catch(ifRefused)
+    if (finished !== undefined && kind !== 'renewal') throw pending(kind, begun.claim)
+    if (finished !== undefined) return change({ ...parts, lease: finished.lease }, wish)
+  }
+  const recoveryHash = await wish.promise()
+  const again = { ...wish, promise: async () => recoveryHash }
+  return finish(parts, again, await attempt(parts, again))
 }
 
 /** The next claim in the chain, signed. Throws what a witness that knows the lease would refuse with. */
 async function attempt({ lease, realm, now }: SuccessionParts, wish: Wish): Promise<Attempt> {
   const last = lease.claim
-  const mode = wish.kind === 'renewal' ? 0 : 1
-  if (mode === 1 && !equalBytes(sha256(wish.by.publicKey), last.recoveryHash)) {
-    throw new P2pnsError('recovery_wrong', `That is not the recovery key that ${last.name}.p2p has now`)
-  }
   const from = Math.max(Math.floor(now() / 1000), last.from)
   if (wish.kind === 'release' && from >= last.until) {
     throw new P2pnsError('lease_expired', `The lease of ${last.name}.p2p is over, so there is nothing to release`)
@@ -170,45 +188,31 @@ async function attempt({ lease, realm, now }: SuccessionParts, wish: Wish): Prom
     until: wish.kind === 'release' ? last.until : from + TERM,
     nonce: new Uint8Array(8),
   }
-  const auth = signClaim(claim, mode, wish.by)
+  const auth = signClaim(claim, wish.kind === 'renewal' ? 0 : 1, wish.by)
   checkSuccessor(last, claim, auth)
   return { claim, auth }
 }
 
-/** Receipts for one of the attempts; where all are too old for a witness, `anew` makes another one. */
-async function finish(
-  parts: SuccessionParts,
-  kind: ChangeKind,
-  attempts: Attempt[],
-  anew?: () => Promise<Attempt>,
-): Promise<Succeeded> {
-  const row = parts.lease.claim.name
-  const settled = () => parts.changes.delete(row)
-  await parts.changes.put(row, { kind, attempts: attempts.map(kept) })
-  let failure: unknown
-  for (const one of attempts) {
-    try {
-      return { lease: await witnessed(parts, one), settled }
-    } catch (error) {
-      failure = error
-    }
+/** Receipts for `made`, kept until then; when it grew too old for the witnesses it is made anew, if `wish` says how. */
+async function finish(parts: SuccessionParts, wish: Wish | Pick<Wish, 'kind'>, made: Attempt): Promise<Succeeded> {
+  const { lease, realm, witnesses, changes, now, signal } = parts
+  const { claim, auth } = made
+  const row = claim.name
+  const settled = () => changes.delete(row)
+  await changes.put(row, { kind: wish.kind, claim: toHex(encodeClaim(claim)), auth: toHex(encodeAuth(auth)) })
+  try {
+    const request = { realm, witnesses, claim, auth, previous: lease, ...(signal ? { signal } : {}) }
+    const next: Lease = { claim, auth, receipts: await collectReceipts(request), realm }
+    verifyLease(next, now())
+    return { lease: next, settled }
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+    // So many have refused that it will never have a quorum. Made anew it is to the same effect: the witnesses that did
+    // sign take it in place of the one before.
+    if ('by' in wish && isOld(parts, claim)) return finish(parts, wish, await attempt(parts, wish))
+    if (realm.keys.length === 1) await settled()
+    throw error
   }
-  if (isRefusal(failure)) {
-    const newest = attempts.at(-1) as Attempt
-    if (anew !== undefined && isOld(parts, newest.claim)) {
-      return finish(parts, kind, [...attempts, await anew()].slice(-MAX_ATTEMPTS), anew)
-    }
-    // The one witness there is has judged: nobody signed it, and nobody will.
-    if (parts.realm.keys.length === 1) await settled()
-  }
-  throw failure
-}
-
-async function witnessed({ realm, witnesses, now, signal }: SuccessionParts, { claim, auth }: Attempt): Promise<Lease> {
-  const receipts = await collectReceipts({ realm, witnesses, claim, auth, ...(signal ? { signal } : {}) })
-  const lease: Lease = { claim, auth, receipts, realm }
-  verifyLease(lease, now())
-  return lease
 }
 
 function follows(next: Claim, last: Claim): boolean {
@@ -222,7 +226,7 @@ function isOld({ now }: SuccessionParts, claim: Claim): boolean {
 
 /** Whether a witness has judged, and is not only out of reach. */
 function isRefusal(error: unknown): boolean {
-  return isError(error) && error.exitCode !== 6 && error.code !== 'interrupted'
+  return isError(error) && error.exitCode >= ERRORS.usage.exit && error.exitCode < ERRORS.network_unreachable.exit
 }
 
 function ifRefused(error: unknown): undefined {
@@ -230,14 +234,10 @@ function ifRefused(error: unknown): undefined {
 }
 
 function pending(kind: ChangeKind, { name, owner, recoveryHash }: Claim): P2pnsError {
-  const to = kind === 'transfer' ? ` to ${addressText(owner, recoveryHash)}` : ''
+  const to = kind === 'transfer' ? ` to ${addressText({ owner, recoveryHash })}` : ''
   return new P2pnsError('change_pending', `The ${kind} of ${name}.p2p${to} is not finished`)
 }
 
-function kept({ claim, auth }: Attempt): PendingChange['attempts'][number] {
-  return { claim: toHex(encodeClaim(claim)), auth: toHex(encodeAuth(auth)) }
-}
-
-function restore({ claim, auth }: PendingChange['attempts'][number]): Attempt {
+function restore({ claim, auth }: PendingChange): Attempt {
   return { claim: parseClaim(fromHex(claim)), auth: parseAuth(fromHex(auth)) }
 }

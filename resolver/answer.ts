@@ -32,6 +32,9 @@ export interface FoundZone {
  */
 export type ZoneLookup = (apex: string, options: { signal: AbortSignal }) => Promise<FoundZone>
 
+/** The zone of an apex as far as it is known without asking anybody. Rejects when nothing is known. */
+export type KnownZone = (apex: string) => Promise<FoundZone>
+
 export interface Answer {
   rcode: number
   answers: Rr[]

@@ -14,6 +14,8 @@ interface Cached extends Template {
 const MAX_BYTES = 16 * 1024 * 1024
 /** What an entry costs besides its wire form, roughly. Bytes. */
 const ENTRY_COST = 500
+/** An element of `ttls` or `ends`. Bytes. */
+const OFFSET_COST = 8
 /** Answers "there is none" and failures have their own room, so that a flood of invented names pushes out no real one. */
 const MAX_NEGATIVE = 5_000
 /** Slots for what is asked most, found without making a key; a power of two. */
@@ -25,7 +27,8 @@ export class AnswerCache {
   readonly #now: () => number
   readonly #positive = new LRUCache<string, Cached>({
     maxSize: MAX_BYTES,
-    sizeCalculation: ({ wire }, key) => wire.length + key.length + ENTRY_COST,
+    sizeCalculation: ({ wire, ttls, ends }, key) =>
+      wire.length + key.length + (ttls.length + ends.length) * OFFSET_COST + ENTRY_COST,
   })
   readonly #negative = new LRUCache<string, Cached>({ max: MAX_NEGATIVE })
   /** By the low bits of a query's hash; holds only what one of the two holds, or lately held. */

@@ -4,17 +4,19 @@
  */
 import { isIP } from 'node:net'
 import { P2pnsError } from '../node/core/errors.ts'
-import type { ZoneLookup } from './answer.ts'
+import type { KnownZone, ZoneLookup } from './answer.ts'
 import { type ResolverStats, Responder } from './responder.ts'
 import { serveTcp, type TcpServer } from './tcp.ts'
 import { serveUdp, type UdpServer } from './udp.ts'
 import { Upstream } from './upstream.ts'
 
-export type { FoundZone, ZoneLookup } from './answer.ts'
+export type { FoundZone, KnownZone, ZoneLookup } from './answer.ts'
 export type { ResolverStats } from './responder.ts'
 
 export interface ResolverOptions {
   lookup: ZoneLookup
+  /** Asked first, so that what needs no network waits for nobody. Default: nothing is known. */
+  known?: KnownZone
   /** An IP address of this machine. */
   host: string
   /** 0: any that is free for both UDP and TCP. */
@@ -42,10 +44,10 @@ const PORT_TRIES = 20
 
 /** Serves DNS over UDP and TCP on one port. Throws `usage` (a bad address, a port that is not allowed) and `port_in_use`. */
 export async function createResolver(options: ResolverOptions): Promise<Resolver> {
-  const { host, lookup, now, lookupTimeout = LOOKUP_TIMEOUT } = options
+  const { host, lookup, known, now, lookupTimeout = LOOKUP_TIMEOUT } = options
   if (!isIP(host)) throw new P2pnsError('usage', `"${host}" is not an IP address to listen on`)
   const upstream = options.upstream === undefined ? undefined : new Upstream(options.upstream)
-  const responder = new Responder({ lookup, upstream, lookupTimeout, now })
+  const responder = new Responder({ lookup, known, upstream, lookupTimeout, now })
   const { udp, tcp } = await serveBoth(host, options.port, responder)
   let stopped: Promise<unknown> | undefined
   return {

@@ -6,14 +6,15 @@
  *       ├── EDNS above 0 ──────────── BADVERS
  *       ├── other class, AXFR ─────── REFUSED
  *       ├── cached ────────────────── answered at once
- *       ├── below p2p or alt ─ zones ─ answer, NXDOMAIN, or SERVFAIL with the reason
+ *       ├── below p2p or alt ─ zones ─ known or looked up: answer, NXDOMAIN, or SERVFAIL with the reason
  *       └── other name ────────────── upstream, or REFUSED
  */
 import { CLASS_IN } from '../node/core/dns.ts'
-import { P2pnsError } from '../node/core/errors.ts'
+import { isError } from '../node/core/errors.ts'
 import { SUFFIX } from '../node/core/name.ts'
-import { answerQuestion, type FoundZone, failure, toTemplate, type ZoneLookup } from './answer.ts'
+import { answerQuestion, type FoundZone, type KnownZone, toTemplate, type ZoneLookup } from './answer.ts'
 import { AnswerCache } from './cache.ts'
+import { Lookups } from './lookups.ts'
 import type { Upstream } from './upstream.ts'
 import {
   errorAnswer,
@@ -37,7 +38,7 @@ export interface ResolverStats {
   queries: number
   /** Answered from the cache. */
   hits: number
-  /** Zones that were asked for. */
+  /** Zones that were looked up. */
   lookups: number
   forwarded: number
   /** Questions that ended in SERVFAIL. */
@@ -46,16 +47,13 @@ export interface ResolverStats {
   dropped: number
 }
 
-/** Zones looked up at the same time; more would only time out together. */
-const MAX_LOOKUPS = 256
-/** Questions that wait for them. */
-const MAX_WAITING = 4_096
 /** TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: not for a resolver of single names (RFC 6895 section 3.1). */
 const FIRST_META_TYPE = 249
 const LAST_META_TYPE = 254
 
 export interface ResponderOptions {
   lookup: ZoneLookup
+  known: KnownZone | undefined
   upstream: Upstream | undefined
   /** ms. */
   lookupTimeout: number
@@ -67,20 +65,26 @@ export class Responder {
   readonly stats: ResolverStats = { queries: 0, hits: 0, lookups: 0, forwarded: 0, failures: 0, dropped: 0 }
   readonly #options: ResponderOptions
   readonly #cache: AnswerCache
-  /** By apex; questions about one zone share its lookup. */
-  readonly #lookups = new Map<string, Promise<FoundZone>>()
+  readonly #lookups: Lookups
   readonly #stopped = new AbortController()
-  #waiting = 0
   /** Grows when the cache is cleared: what was asked for before is not kept any more. */
   #generation = 0
 
   constructor(options: ResponderOptions) {
     this.#options = options
     this.#cache = new AnswerCache(options.now)
+    this.#lookups = new Lookups({
+      lookup: (...asked) => {
+        this.stats.lookups++
+        return options.lookup(...asked)
+      },
+      timeout: options.lookupTimeout,
+      stopped: this.#stopped.signal,
+    })
   }
 
-  /** Answers through `reply`. False when the packet deserves no answer, and `reply` will not be called. */
-  handle(packet: Buffer, transport: Transport, reply: Reply): boolean {
+  /** Answers a packet from the host at `address` through `reply`. False when the packet deserves no answer, and `reply` will not be called. */
+  handle(packet: Buffer, transport: Transport, address: string, reply: Reply): boolean {
     const query = readQuery(packet)
     if ('drop' in query) {
       if (query.drop) this.stats.dropped++
@@ -92,18 +96,18 @@ export class Responder {
     if (cached) {
       this.stats.hits++
       reply(fill(query, cached, limitOf(query, transport)))
-    } else this.#handleUncached(query, transport, reply)
+    } else this.#handleUncached(query, transport, address, reply)
     return true
   }
 
-  #handleUncached(query: Query, transport: Transport, reply: Reply): void {
+  #handleUncached(query: Query, transport: Transport, address: string, reply: Reply): void {
     if (query.edns && query.edns.version > 0) return reply(errorAnswer(query, RCODE.BADVERS))
     const meta = query.type >= FIRST_META_TYPE && query.type <= LAST_META_TYPE
     if (query.class !== CLASS_IN || meta) return reply(errorAnswer(query, RCODE.REFUSED))
     const labels = labelsOf(query)
     const top = labels.at(-1)
     if (top === SUFFIX || top === 'alt') {
-      void this.#answer(query, labels, transport, reply)
+      void this.#answer(query, labels, transport, address, reply)
     } else if (this.#options.upstream) {
       this.stats.forwarded++
       this.#options.upstream.forward(query, transport, reply)
@@ -120,16 +124,12 @@ export class Responder {
     this.#stopped.abort()
   }
 
-  async #answer(query: Query, labels: string[], transport: Transport, reply: Reply): Promise<void> {
+  async #answer(query: Query, labels: string[], transport: Transport, address: string, reply: Reply): Promise<void> {
     const generation = this.#generation
     // A label with a dot or worse in it is none of ours; as an escape it can be mistaken for nothing else.
     const name = labels.map((label) => (/^[a-z0-9_-]+$/.test(label) ? label : '\\')).join('.')
-    this.#waiting++
-    const answer =
-      this.#waiting > MAX_WAITING
-        ? failure(new P2pnsError('timed_out', 'Too many questions are waiting'))
-        : await answerQuestion(name, query.type, (apex) => this.#zone(apex), this.#options.now)
-    this.#waiting--
+    const find = (apex: string): Promise<FoundZone> => this.#zone(apex, address)
+    const answer = await answerQuestion(name, query.type, find, this.#options.now)
     if (this.#stopped.signal.aborted) return
     if (answer.rcode === RCODE.SERVFAIL) this.stats.failures++
     const template = toTemplate(query, answer)
@@ -137,36 +137,15 @@ export class Responder {
     reply(fill(query, template, limitOf(query, transport)))
   }
 
-  #zone(apex: string): Promise<FoundZone> {
-    const running = this.#lookups.get(apex)
-    if (running) return running
-    if (this.#lookups.size >= MAX_LOOKUPS) {
-      return Promise.reject(new P2pnsError('timed_out', 'Too many names are being looked up'))
-    }
-    this.stats.lookups++
-    const lookup = this.#timed(apex).finally(() => {
-      if (this.#lookups.get(apex) === lookup) this.#lookups.delete(apex)
-    })
-    this.#lookups.set(apex, lookup)
-    return lookup
-  }
-
-  /** Ends after the time allowed also when the lookup does not heed its signal. */
-  async #timed(apex: string): Promise<FoundZone> {
-    const { lookup, lookupTimeout } = this.#options
-    const { promise: over, reject } = Promise.withResolvers<never>()
-    const ended = new AbortController()
-    const end = (): void => {
-      ended.abort()
-      reject(new P2pnsError('timed_out', `${apex} was not found within ${lookupTimeout} ms`))
-    }
-    const timer = setTimeout(end, lookupTimeout)
-    this.#stopped.signal.addEventListener('abort', end, { once: true })
+  /** What is known needs no lookup while it is fresh, and stands in for one that does not come to its end (RFC 8767). */
+  async #zone(apex: string, address: string): Promise<FoundZone> {
+    const known = await this.#options.known?.(apex).catch(() => undefined)
+    if (known !== undefined && !known.stale) return known
     try {
-      return await Promise.race([lookup(apex, { signal: ended.signal }), over])
-    } finally {
-      clearTimeout(timer)
-      this.#stopped.signal.removeEventListener('abort', end)
+      return await this.#lookups.find(apex, address)
+    } catch (error) {
+      if (known !== undefined && isError(error, 'timed_out')) return known
+      throw error
     }
   }
 }

@@ -2,7 +2,9 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import type { Responder } from './responder.ts'
+import { clientOf, Shares } from './shares.ts'
 
+/** One more closes the idlest of the client that has the most. */
 const MAX_CONNECTIONS = 256
 /** A connection is closed when no whole query came and no answer went out for so long; single bytes do not count. ms. */
 const IDLE = 10_000
@@ -18,20 +20,36 @@ export interface TcpServer {
 
 /** Listens and serves. Rejects with the system's error when it cannot listen. */
 export async function serveTcp(host: string, port: number, responder: Responder): Promise<TcpServer> {
-  const sockets = new Set<Socket>()
+  const connections = new Shares<Socket>()
+  const closeFirst = (): void => {
+    const { client, item: socket } = connections.first() ?? {}
+    if (client === undefined || socket === undefined) return
+    connections.delete(client, socket)
+    socket.destroy()
+  }
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    new Connection(socket, responder).serve()
+    const address = socket.remoteAddress
+    if (address === undefined) {
+      // It has hung up already.
+      socket.destroy()
+      return
+    }
+    const client = clientOf(address)
+    if (connections.size >= MAX_CONNECTIONS) closeFirst()
+    connections.add(client, socket)
+    socket.on('close', () => connections.delete(client, socket))
+    const used = (): void => {
+      if (!socket.destroyed) connections.add(client, socket)
+    }
+    new Connection(socket, address, responder, used).serve()
   })
-  server.maxConnections = MAX_CONNECTIONS
   server.listen(port, host)
   await once(server, 'listening')
   // From here on an error is that of one connection that could not be accepted.
   server.on('error', () => {})
   return {
     async close() {
-      for (const socket of sockets) socket.destroy()
+      while (connections.size > 0) closeFirst()
       server.close()
       await once(server, 'close')
     },
@@ -40,7 +58,10 @@ export async function serveTcp(host: string, port: number, responder: Responder)
 
 class Connection {
   readonly #socket: Socket
+  readonly #address: string
   readonly #responder: Responder
+  /** Told of each whole query and each answer. */
+  readonly #used: () => void
   readonly #idle: NodeJS.Timeout
   #received: Buffer = Buffer.alloc(0)
   #answers: Buffer[] = []
@@ -48,9 +69,11 @@ class Connection {
   #reading = false
   #ended = false
 
-  constructor(socket: Socket, responder: Responder) {
+  constructor(socket: Socket, address: string, responder: Responder, used: () => void) {
     this.#socket = socket
+    this.#address = address
     this.#responder = responder
+    this.#used = used
     this.#idle = setTimeout(() => socket.destroy(), IDLE)
   }
 
@@ -95,9 +118,9 @@ class Connection {
 
   /** False when no answer will follow: who sends such things over TCP is not a resolver's client. */
   #take(packet: Buffer): boolean {
-    this.#idle.refresh()
+    this.#stillUsed()
     this.#waiting++
-    return this.#responder.handle(packet, 'tcp', (response) => {
+    return this.#responder.handle(packet, 'tcp', this.#address, (response) => {
       this.#waiting--
       const prefix = Buffer.alloc(2)
       prefix.writeUInt16BE(response.length)
@@ -108,11 +131,16 @@ class Connection {
 
   #write(): void {
     if (this.#answers.length > 0 && this.#socket.writable) {
-      this.#idle.refresh()
+      this.#stillUsed()
       this.#socket.write(Buffer.concat(this.#answers))
     }
     this.#answers = []
     this.#endWhenDone()
+  }
+
+  #stillUsed(): void {
+    this.#idle.refresh()
+    this.#used()
   }
 
   #endWhenDone(): void {

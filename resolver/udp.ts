@@ -26,7 +26,7 @@ export async function serveUdp(host: string, port: number, responder: Responder)
     // Nobody can be answered on port 0; it is forged.
     if (port === 0) return
     // Without a callback nothing is scheduled for each datagram; one that cannot be sent is lost, as datagrams are.
-    responder.handle(packet, 'udp', (response) => {
+    responder.handle(packet, 'udp', address, (response) => {
       if (open) socket.send(response, port, address)
     })
   })

@@ -22,8 +22,11 @@ export function defineFetch(program: Command, open: OpenSession): void {
         'Run again after an interruption, it goes on where it stopped. Prints where it put it.',
     )
     .argument('<target>', 'NAME[/PATH], CID[/PATH] or a p2pns: link')
-    .option('-o, --out <out>', 'file or folder to make (default: the last part of TARGET, here)')
-    .option('--force', 'replace what already stands there')
+    .option(
+      '-o, --out <out>',
+      'file or folder to make; a file goes into a folder that is there (default: the last part of TARGET)',
+    )
+    .option('--force', 'replace a file that is already there; a folder never is')
     .action(async (target: string, options: Options, command: Command) => {
       const session = open(command)
       const out = path.resolve(session.cwd, options.out ?? defaultOut(target))

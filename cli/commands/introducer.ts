@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { realmId } from '../../node/core/realm.ts'
 import { introducerFolder } from '../home.ts'
 import { untilAborted } from '../interrupt.ts'
 import { addExamples, collect, formatHostPort, type HostPort, hostPort } from '../options.ts'
@@ -6,6 +7,7 @@ import type { OpenSession } from '../session.ts'
 
 interface Options {
   listen?: string[]
+  witness?: string[]
   http?: HostPort
 }
 
@@ -18,15 +20,35 @@ export function defineIntroducer(program: Command, open: OpenSession): void {
         'The first line of stdout is its address, to be given to `--introducer` elsewhere.',
     )
     .option('--listen <addr>', 'multiaddr to listen on; repeatable (default: any address; a port that stays)', collect)
+    .option(
+      '--witness <addr>',
+      'address of another witness of its realm, ending in /p2p/ID; repeatable, and remembered; its own may be among them',
+      collect,
+    )
     .option('--http <host:port>', 'serve GET /healthz and /metrics here; port 0 means any', hostPort)
-    .action(async ({ listen, http }: Options, command: Command) => {
+    .action(async ({ listen, witness: witnesses, http }: Options, command: Command) => {
       const session = open(command)
-      const introducer = await session.engine.createIntroducer({ home: introducerFolder(session.home), listen, http })
+      const home = introducerFolder(session.home)
+      const introducer = await session.engine.createIntroducer({ home, listen, witnesses, http })
       try {
-        const { address, addresses } = introducer
+        const { address, addresses, realm } = introducer
         const page = introducer.http && formatHostPort(introducer.http)
-        session.output.data({ event: 'ready', address, addresses, http: page }, [address])
+        const { quorum, keys } = realm
+        const id = Buffer.from(realmId(realm)).toString('hex')
+        const about = { id, quorum, witnesses: keys.length }
+        session.output.data({ event: 'ready', address, addresses, realm: about, http: page }, [address])
         for (const other of addresses) if (other !== address) session.output.note(`also at ${other}`)
+        if (keys.length > 1) {
+          session.output.note(
+            `one of the ${keys.length} witnesses of realm ${id.slice(0, 8)}, of which ${quorum} must sign a name`,
+          )
+        }
+        if (introducer.lostUntil !== undefined) {
+          const day = new Date(introducer.lostUntil * 1000).toISOString().slice(0, 10)
+          session.output.note(
+            `its records are lost, so it witnesses no new names before ${day}; it renews those that it signed`,
+          )
+        }
         if (page) session.output.note(`metrics at http://${page}/metrics`)
         session.output.note('Ctrl-C stops it.')
         await untilAborted(session.signal)
@@ -36,6 +58,7 @@ export function defineIntroducer(program: Command, open: OpenSession): void {
     })
   addExamples(command, [
     ['p2pns introducer --listen /ip4/0.0.0.0/tcp/4001', 'on a machine that others can reach'],
+    ['p2pns introducer --witness ADDR1 --witness ADDR2 --witness ADDR3', 'one of four that witness names together'],
     ['p2pns introducer --http 127.0.0.1:8080', 'with a health check and metrics'],
   ])
 }

@@ -48,5 +48,6 @@ export function defineShare(program: Command, open: OpenSession): void {
 function tell({ output }: Session, shared: Shared): void {
   output.data(shared, [shared.cid])
   output.note(`${count(shared.files, 'file')}, ${formatBytes(shared.bytes)}; link ${shared.link}`)
+  for (const path of shared.skipped) output.note(`left out, since it is neither file nor folder: ${path}`)
   if (shared.name) output.note(`${shared.name} leads to it now`)
 }

@@ -35,7 +35,7 @@ export interface Auth {
 
 const DAY = 86_400
 /** Seconds: the longest that one claim may hold a name. */
-const MAX_TERM = 90 * DAY
+export const MAX_TERM = 90 * DAY
 /** Seconds from the start of a claim to the first renewal. */
 const RENEW_AFTER = 30 * DAY
 /** Seconds after the end of a claim in which only its own chain may go on; none after a release. */

@@ -24,12 +24,31 @@ const MAX_DISPLAY_NAME = 64
 const MAX_ADDRESSES = 128
 const DOMAIN = utf8('p2pns/realm-descriptor/v1\0')
 
+/** The part of a descriptor that is signed. */
+export function encodeBody({ realm, displayName, addresses, issued }: Descriptor): Bytes {
+  return toCbor([1, realmFields(realm), displayName, addresses, issued])
+}
+
+/** 64 bytes, over `"p2pns/realm-descriptor/v1\0" | body`. */
+export function signBody(body: Bytes, pair: KeyPair): Bytes {
+  return pair.sign(concat(DOMAIN, body))
+}
+
+/** Whether the witness whose public key is `key` signed `body`. */
+export function isSignedBody(body: Bytes, key: Bytes, signature: Bytes): boolean {
+  return verify(key, concat(DOMAIN, body), signature)
+}
+
+/** A body with the signatures of witnesses, by their place in the realm's keys. */
+export function encodeDescriptor(body: Bytes, signatures: ReadonlyMap<number, Bytes>): Bytes {
+  return toCbor([body, [...signatures].sort(([a], [b]) => a - b)])
+}
+
 /** The descriptor of a realm that stands alone: one witness, who signs for itself. */
 export function signDescriptor(descriptor: Descriptor, pair: KeyPair): Bytes {
-  const { realm, displayName, addresses, issued } = descriptor
-  const body = toCbor([1, realmFields(realm), displayName, addresses, issued])
-  const index = realm.keys.findIndex((key) => equalBytes(key, pair.publicKey))
-  return toCbor([body, [[index, pair.sign(concat(DOMAIN, body))]]])
+  const body = encodeBody(descriptor)
+  const index = descriptor.realm.keys.findIndex((key) => equalBytes(key, pair.publicKey))
+  return encodeDescriptor(body, new Map([[index, signBody(body, pair)]]))
 }
 
 /** Errors: malformed, too_large, signature_invalid. */
@@ -44,7 +63,7 @@ export function parseDescriptor(bytes: Bytes): Descriptor {
   for (const item of asList(signatures, what, 1, keys.length)) {
     const [indexItem, signature] = asList(item, what, 2)
     const index = asUint(indexItem, what, keys.length - 1)
-    if (!verify(keys[index] as Bytes, concat(DOMAIN, body), asBytes(signature, what, 64))) {
+    if (!isSignedBody(body, keys[index] as Bytes, asBytes(signature, what, 64))) {
       throw new P2pnsError('signature_invalid', 'A realm descriptor carries a signature that is not of its witness')
     }
     signers.add(index)
@@ -53,7 +72,8 @@ export function parseDescriptor(bytes: Bytes): Descriptor {
   return descriptor
 }
 
-function parseBody(body: Bytes): Descriptor {
+/** Errors: malformed, too_large, lease_invalid. */
+export function parseBody(body: Bytes): Descriptor {
   const what = 'A realm descriptor'
   const [version, realm, displayName, addresses, issued] = asList(fromCbor(body, MAX_DESCRIPTOR_BYTES, what), what, 5)
   asUint(version, what, 1)

@@ -72,10 +72,10 @@ export function nameToWire(name: string): Bytes {
 }
 
 /**
- * The name at `at`, pointers followed, and where it ends. A pointer must lead to before the name it stands in, so that
+ * The name at `at`, pointers followed, its bytes when written out, and where it ends. A pointer must lead to before the name it stands in, so that
  * no chain of them loops; offsets into the header are refused.
  */
-export function readName(message: Bytes, at: number): { name: string; end: number } {
+export function readName(message: Bytes, at: number): { name: string; size: number; end: number } {
   const labels: string[] = []
   let size = 1
   let end: number | undefined
@@ -83,7 +83,7 @@ export function readName(message: Bytes, at: number): { name: string; end: numbe
   for (;;) {
     const length = message[at]
     if (length === undefined) throw malformed('a DNS name runs past the end of its message')
-    if (length === 0) return { name: labels.join('.'), end: end ?? at + 1 }
+    if (length === 0) return { name: labels.join('.'), size, end: end ?? at + 1 }
     if (length >= POINTER) {
       const target = ((length & 0x3f) << 8) | (message[at + 1] ?? 0)
       if (at + 1 >= message.length || target >= start || target < HEADER_BYTES) {
@@ -181,12 +181,16 @@ export function mapRdataNames(type: number, rdata: Bytes, replace: (name: string
   return joinParts(parts.map((part) => (typeof part === 'string' ? replace(part) : part)))
 }
 
-/** `count` records of class IN from `at` on, and where they end. */
-export function readRecords(message: Bytes, at: number, count: number): { rrs: Rr[]; end: number } {
+/**
+ * `count` records of class IN from `at` on, and where they end. `too_large` when their owners and data, every name written
+ * out, have over `limit` bytes: a pointer of 2 bytes may stand for a name of 255.
+ */
+export function readRecords(message: Bytes, at: number, count: number, limit: number): { rrs: Rr[]; end: number } {
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength)
   const rrs: Rr[] = []
+  let size = 0
   while (rrs.length < count) {
-    const { name, end: fixed } = readName(message, at)
+    const { name, size: nameSize, end: fixed } = readName(message, at)
     const start = fixed + 10
     if (start > message.length) throw malformed('a DNS record runs past the end of its message')
     const type = view.getUint16(fixed)
@@ -194,8 +198,11 @@ export function readRecords(message: Bytes, at: number, count: number): { rrs: R
     if (end > message.length) throw malformed('a DNS record runs past the end of its message')
     if (view.getUint16(fixed + 2) !== CLASS_IN) throw malformed('a DNS record is not of class IN')
     const ttl = view.getUint32(fixed + 4)
+    const rdata = joinParts(rdataParts(type, message, start, end))
+    size += nameSize + rdata.length
+    if (size > limit) throw new P2pnsError('too_large', `a DNS message has over ${limit} bytes when it is written out`)
     // A TTL with the highest bit set counts as zero (RFC 2181 section 8).
-    rrs.push({ name, type, ttl: ttl > 0x7fffffff ? 0 : ttl, rdata: joinParts(rdataParts(type, message, start, end)) })
+    rrs.push({ name, type, ttl: ttl > 0x7fffffff ? 0 : ttl, rdata })
     at = end
   }
   return { rrs, end: at }

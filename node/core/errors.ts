@@ -8,8 +8,9 @@ export const ERRORS = {
   name_invalid: { exit: 2, next: 'A name looks like alice.p2p, www.alice.p2p, or <52-character key>.p2p.' },
   record_data_invalid: {
     exit: 2,
-    next: 'Check the value against the type: --a takes an IPv4 address, --aaaa an IPv6 one.',
+    next: 'Check it: A takes an IPv4 address, AAAA an IPv6 one; a type is a name such as TXT, or TYPE65.',
   },
+  file_name_invalid: { exit: 2, next: 'Rename it, then share again.' },
   cid_invalid: { exit: 2, next: 'A CID is printed by `p2pns share`; it starts with "b".' },
   words_invalid: { exit: 2, next: 'There are 24 words, in order; compare each with your copy.' },
   seed_locked: {
@@ -40,7 +41,7 @@ export const ERRORS = {
   chunk_corrupt: { exit: 4, next: 'The peer that sent it was dropped.' },
   frame_invalid: { exit: 4, next: 'The link was closed.' },
   ticket_invalid: { exit: 4, next: 'Ask the peer for a new ticket; one lives 30 seconds and works once.' },
-  file_changed: { exit: 4, next: 'Share it again.' },
+  file_changed: { exit: 4, next: 'Whoever shares it has to share it again.' },
   passphrase_wrong: { exit: 4, next: 'Nothing was changed; try again.' },
   recovery_wrong: {
     exit: 4,
@@ -52,13 +53,18 @@ export const ERRORS = {
   name_not_yours: { exit: 5, next: 'Only the home that holds its key can change it.' },
   record_older: { exit: 5, next: 'A newer record is already published; resolve it first.' },
   pin_conflict: { exit: 5, next: 'Ask its owner by another way before you believe either; `p2pns trust` shows both.' },
-  target_exists: { exit: 5, next: 'Choose another place with -o, or allow it with --force.' },
+  target_exists: {
+    exit: 5,
+    next: 'Choose another place with -o; --force replaces a file by a file, and never a folder.',
+  },
+  target_blocked: { exit: 5, next: 'Move it away, or choose another place with -o.' },
+  target_busy: { exit: 5, next: 'Wait for that fetch, or choose another place with -o.' },
   node_running: { exit: 5, next: 'Stop it first, or use another --home.' },
   seed_exists: { exit: 5, next: 'A seed is never replaced: use another --home, or move this one to a safe place.' },
   change_pending: { exit: 5, next: 'Run that command again to finish it.' },
 
   // unreachable (6)
-  no_introducer: { exit: 6, next: 'Start the node with --introducer ADDR.' },
+  no_introducer: { exit: 6, next: 'Give one with --introducer ADDR; if that was done, it did not answer yet.' },
   network_unreachable: { exit: 6, next: 'Check the connection and the introducer address.' },
   peer_unreachable: { exit: 6, next: 'It may be offline; try again later.' },
   timed_out: { exit: 6, next: 'Try again; the other side may be slow or gone.' },
@@ -72,10 +78,10 @@ export const ERRORS = {
     exit: 1,
     next: 'Move the folder away and start again: your keys are in `seed`, beside it, and names come back with `p2pns register`.',
   },
-  db_locked: { exit: 1, next: 'Another p2pns uses this home; stop it or pass another --home.' },
+  db_locked: { exit: 5, next: 'Another p2pns uses this home; stop it or pass another --home.' },
   seed_unreadable: { exit: 1, next: 'Put the backup of your seed back; without it your names are lost.' },
   port_in_use: { exit: 1, next: 'Choose another port, or 0 for any.' },
-  node_version: { exit: 1, next: 'Run it through npm (`npm start`, `npx p2pns`), which brings Node 24.' },
+  node_version: { exit: 1, next: 'Install Node 24; in a clone of p2pns, `npm start` and `npx p2pns` bring it.' },
   internal: { exit: 1, next: 'This is a bug in p2pns; please report it.' },
   interrupted: { exit: 130, next: 'Run the same command again to go on.' },
 } as const

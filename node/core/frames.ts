@@ -31,7 +31,8 @@ export type Frame =
   | { type: 'cancel'; first: number; count: number }
   | { type: 'choke' }
   | { type: 'unchoke' }
-  | { type: 'bye'; reason: ByeReason }
+  /** `chunk`: with `file_changed`, the one that could not be read. */
+  | { type: 'bye'; reason: ByeReason; chunk?: number }
 
 /** Type number, then the bounds of the body in bytes. */
 const TYPES: Record<Frame['type'], readonly [type: number, min: number, max: number]> = {
@@ -48,7 +49,7 @@ const TYPES: Record<Frame['type'], readonly [type: number, min: number, max: num
   cancel: [9, 8, 8],
   choke: [10, 0, 0],
   unchoke: [11, 0, 0],
-  bye: [12, 1, 1],
+  bye: [12, 1, 5],
 }
 const BY_NUMBER = new Map(Object.entries(TYPES).map(([name, [type]]) => [type, name as Frame['type']]))
 
@@ -89,7 +90,10 @@ function bodyOf(frame: Frame): Bytes {
     case 'chunk':
       return concat(u32(frame.chunk), frame.data ?? new Uint8Array(0))
     case 'bye':
-      return Uint8Array.of(BYE_REASONS.indexOf(frame.reason))
+      return concat(
+        Uint8Array.of(BYE_REASONS.indexOf(frame.reason)),
+        frame.chunk === undefined ? new Uint8Array(0) : u32(frame.chunk),
+      )
     default:
       return new Uint8Array(0)
   }
@@ -130,7 +134,9 @@ function readFrame(type: Exclude<Frame['type'], 'chunk'>, body: Buffer): Frame {
     case 'bye': {
       const reason = BYE_REASONS[body[0] as number]
       if (!reason) throw invalid('a bye frame has an unknown reason')
-      return { type, reason }
+      if (body.length === 1) return { type, reason }
+      if (body.length !== 5 || reason !== 'file_changed') throw invalid('a bye frame names a chunk for no reason')
+      return { type, reason, chunk: body.readUInt32BE(1) }
     }
     default:
       return { type }
@@ -164,6 +170,7 @@ export class FrameDecoder {
   #length = 0
   #chunk = 0
   #skip = false
+  #chunkBytes = 0
 
   constructor(handler: FrameHandler) {
     this.#handler = handler
@@ -177,9 +184,15 @@ export class FrameDecoder {
       if (!this.#skip) this.#part.set(bytes.subarray(at, at + take), this.#filled)
       this.#filled += take
       at += take
+      if (this.#state === 'chunkData') this.#chunkBytes += take
       // A body may be empty, so one byte can end a head and a frame.
       while (this.#filled === this.#wanted) this.#advance()
     }
+  }
+
+  /** Bytes of chunks that came so far, also of those that are not whole yet. */
+  get chunkBytes(): number {
+    return this.#chunkBytes
   }
 
   /** True between two frames, the only place where a link may end. */

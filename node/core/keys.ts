@@ -1,8 +1,7 @@
 /** Ed25519 keys, derived from one master seed, and the one `verify()` of the project. */
 import * as crypto from 'node:crypto'
-import { Point } from '@noble/ed25519'
 import { LRUCache } from 'lru-cache'
-import { type Bytes, concat, utf8 } from './encoding.ts'
+import { type Bytes, concat, toHex, utf8 } from './encoding.ts'
 
 /** 32 bytes each: the seed a key pair grows from, and its public half. */
 export interface KeyPair {
@@ -17,6 +16,18 @@ const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex')
 
 /** The order L of the base point, little-endian (RFC 8032 section 5.1). */
 const ORDER = Buffer.from('edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010', 'hex')
+
+/**
+ * The y-coordinates, little-endian, of the 8 points whose order divides the cofactor (the 8-torsion of edwards25519): under
+ * such a key one signature can fit many messages.
+ */
+const SMALL_ORDER_Y = new Set([
+  `01${'00'.repeat(31)}`,
+  `ec${'ff'.repeat(30)}7f`,
+  '00'.repeat(32),
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+])
 
 export function keyPairFromSeed(seed: Bytes): KeyPair {
   if (seed.length !== 32) throw new RangeError('an Ed25519 seed has 32 bytes')
@@ -47,23 +58,23 @@ export function zoneKey(master: Bytes, name: string, generation = 0): KeyPair {
   return derive(master, generation === 0 ? `p2pns/zone/v1/${name}` : `p2pns/zone/v1/${name}/${generation}`)
 }
 
-const keyObjects = new LRUCache<string, { object: crypto.KeyObject | undefined }>({ max: 4096 })
+const keyObjects = new LRUCache<string, crypto.KeyObject>({ max: 4096 })
 
-/** The key object of a public key that is worth trusting, or undefined: non-canonical and small-order keys are refused. */
+/**
+ * The key object of a public key that is worth trusting, or undefined: y-coordinates of p = 2^255 - 19 or more, which have a second
+ * spelling (RFC 8032 section 5.1.3), and points of small order are refused. Bytes that are no point fail in OpenSSL.
+ */
 function usableKey(publicKey: Bytes): crypto.KeyObject | undefined {
   const id = Buffer.from(publicKey).toString('latin1')
   const known = keyObjects.get(id)
-  if (known) return known.object
-  let object: crypto.KeyObject | undefined
-  try {
-    const point = Point.fromBytes(publicKey, false)
-    if (!point.isSmallOrder()) {
-      object = crypto.createPublicKey({ key: concat(SPKI_HEAD, publicKey) as Buffer, format: 'der', type: 'spki' })
-    }
-  } catch {
-    object = undefined
-  }
-  keyObjects.set(id, { object })
+  if (known) return known
+  const y = Uint8Array.from(publicKey)
+  // The highest bit is the sign of x. It is free for none of these: of the points with x = 0 only one spelling is canonical.
+  y[31] = (y[31] as number) & 0x7f
+  const isCanonical = y[31] < 0x7f || (y[0] as number) < 0xed || y.subarray(1, 31).some((byte) => byte < 0xff)
+  if (!isCanonical || SMALL_ORDER_Y.has(toHex(y))) return undefined
+  const object = crypto.createPublicKey({ key: concat(SPKI_HEAD, publicKey) as Buffer, format: 'der', type: 'spki' })
+  keyObjects.set(id, object)
   return object
 }
 

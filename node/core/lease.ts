@@ -63,7 +63,7 @@ export function verifyReceipt({ time, signature }: Receipt, claimHash: Bytes, wi
 export function isReceiptFor(claim: Claim, receipt: Receipt, realm: Realm): boolean {
   const key = realm.keys[receipt.index]
   if (key === undefined || Math.abs(receipt.time - claim.from) > CLAIM_WINDOW) return false
-  return verify(key, signedText(claimId(claim), receipt.time), receipt.signature)
+  return verifyReceipt(receipt, claimId(claim), key)
 }
 
 function receiptFields(receipt: Receipt): CborValue {

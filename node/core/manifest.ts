@@ -15,13 +15,16 @@ import { type Bytes, type CborValue, compareBytes, concat, equalBytes, fromCbor,
 import { P2pnsError } from './errors.ts'
 import { type KeyPair, sha256, verify } from './keys.ts'
 import { checkPath, collisionKey, parentOf } from './path.ts'
+import { readRows } from './rows.ts'
 import { asBytes, asList, asText, asUint } from './shape.ts'
 import { CHUNK_SIZE, chunkCount, EMPTY_ROOT, HASH_SIZE, leavesOf, MAX_CHUNKS, rootOf } from './tree.ts'
 
 /** Bytes of a manifest in its stored form; every one fits in a DHT record. */
 export const MAX_DHT_MANIFEST = 8192
-/** Bytes of an entry list that is set apart; about 200,000 entries. */
+/** Bytes of an entry list that is set apart. */
 export const MAX_LIST = 16 * 1024 * 1024
+/** Entries of a content: each is a file or folder that somebody's disk and memory have to hold. */
+export const MAX_ENTRIES = 200_000
 
 export interface FileEntry {
   type: 'file'
@@ -72,6 +75,10 @@ const CONTEXT = utf8('p2pns/manifest/v1\0')
 const DHT_PREFIX = utf8('/p2pns-m/')
 const FILE = 0
 const FOLDER = 1
+/** Bytes of an entry: the longest path, and what stands around it. */
+const MAX_ROW = 1200
+/** Entries read before others get a turn. */
+const STEP = 500
 
 export function cidOfHash(hash: Bytes): string {
   return CID.createV1(DAG_CBOR, createDigest(SHA2_256, hash)).toString()
@@ -114,6 +121,7 @@ export function signManifest(
   pair: KeyPair,
   { created, hint, entries }: { created: number; hint: string; entries: readonly Entry[] },
 ): SignedManifest {
+  if (entries.length > MAX_ENTRIES) throw tooMany()
   const sorted = [...entries].sort((a, b) => compareBytes(utf8(a.path), utf8(b.path)))
   const rows = sorted.map(toRow)
   const sign = (content: CborValue): Bytes => {
@@ -162,14 +170,28 @@ export function parseManifest(stored: Bytes, expect?: { id: string }): SignedMan
 
 /** `manifest` with the entries of its list, once that was fetched. Throws `key_mismatch` and what `parseManifest` throws. */
 export function withList(manifest: SignedManifest, bytes: Bytes): SignedManifest {
+  const steps = stepsWithList(manifest, bytes)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** As `withList`, in steps of a few milliseconds: a list of MAX_ENTRIES takes a second, and others want to be served. */
+export function* stepsWithList(manifest: SignedManifest, bytes: Bytes): Generator<void, SignedManifest> {
   const { list } = manifest
   if (!list) throw new P2pnsError('internal', 'this manifest has its entries inside')
   const found = bytes.length > MAX_LIST ? undefined : listFileOf(bytes)
   if (found?.size !== list.size || !equalBytes(found.root, list.root)) {
     throw new P2pnsError('key_mismatch', `the entry list is not the one of manifest ${manifest.id}`)
   }
-  const rows = asList(fromCbor(bytes, MAX_LIST, 'an entry list'), 'an entry list', 1, MAX_LIST)
-  return { ...manifest, entries: readEntries(rows) }
+  const reader = new EntryReader()
+  for (const row of readRows(bytes, { what: 'an entry list', rows: MAX_ENTRIES, rowBytes: MAX_ROW })) {
+    reader.add(row)
+    if (reader.entries.length % STEP === 0) yield
+  }
+  if (reader.entries.length === 0) throw malformed('an entry list is empty')
+  return { ...manifest, entries: reader.entries }
 }
 
 /** What the entries hold: bytes and number of files. */
@@ -216,32 +238,51 @@ function readEntry(row: CborValue): Entry {
 }
 
 function readEntries(rows: readonly CborValue[]): Entry[] {
-  const entries: Entry[] = []
-  const folders = new Set<string>()
-  const seen = new Map<string, string>()
-  let last: Bytes | undefined
-  let chunks = 0
-  for (const row of rows) {
+  const reader = new EntryReader()
+  for (const row of rows) reader.add(row)
+  return reader.entries
+}
+
+/** Takes the rows of a list one after the other; each is judged by those before it. */
+class EntryReader {
+  readonly entries: Entry[] = []
+  readonly #folders = new Set<string>()
+  /** By what some systems take them for. */
+  readonly #seen = new Map<string, string>()
+  #last: Bytes | undefined
+  #chunks = 0
+
+  /** Throws `malformed`, `path_unsafe` or `too_large`. */
+  add(row: CborValue): void {
     const entry = readEntry(row)
     const { path } = entry
     const order = utf8(path)
-    if (last && compareBytes(last, order) >= 0) throw malformed(`entry ${JSON.stringify(path)} is out of order`)
-    last = order
-    if (entries.length === 0) {
-      if (path !== '') throw malformed('the first entry is not the content itself')
-    } else {
-      checkPath(path)
-      if (!folders.has(parentOf(path))) throw unsafe(path, 'it lies in no folder of the manifest')
-      const twin = seen.get(collisionKey(path))
-      if (twin !== undefined) throw unsafe(path, `some systems cannot tell it from ${JSON.stringify(twin)}`)
-      seen.set(collisionKey(path), path)
+    if (this.#last && compareBytes(this.#last, order) >= 0) {
+      throw malformed(`entry ${JSON.stringify(path)} is out of order`)
     }
-    if (entry.type === 'folder') folders.add(path)
-    else chunks += chunkCount(entry.size)
-    if (chunks > MAX_CHUNKS - chunkCount(MAX_LIST)) throw new P2pnsError('too_large', 'the content has too many chunks')
-    entries.push(entry)
+    this.#last = order
+    if (this.entries.length > 0) this.#checkPlace(path)
+    else if (path !== '') throw malformed('the first entry is not the content itself')
+    if (entry.type === 'folder') this.#folders.add(path)
+    else this.#chunks += chunkCount(entry.size)
+    if (this.#chunks > MAX_CHUNKS - chunkCount(MAX_LIST)) {
+      throw new P2pnsError('too_large', 'the content has too many chunks')
+    }
+    this.entries.push(entry)
   }
-  return entries
+
+  #checkPlace(path: string): void {
+    checkPath(path)
+    if (!this.#folders.has(parentOf(path))) throw unsafe(path, 'it lies in no folder of the manifest')
+    const key = collisionKey(path)
+    const twin = this.#seen.get(key)
+    if (twin !== undefined) throw unsafe(path, `some systems cannot tell it from ${JSON.stringify(twin)}`)
+    this.#seen.set(key, path)
+  }
+}
+
+function tooMany(): P2pnsError {
+  return new P2pnsError('too_large', `the content has more than ${MAX_ENTRIES} files and folders`)
 }
 
 function unsafe(path: string, why: string): P2pnsError {

@@ -26,7 +26,9 @@ function invalid(text: string, why: string): P2pnsError {
 }
 
 function checkLabel(text: string, label: string): string {
-  if (!LABEL.test(label) || label.startsWith('xn--')) {
+  if (label.startsWith('xn--'))
+    throw invalid(text, `"${label}" stands for other letters (IDN), which names do not have`)
+  if (!LABEL.test(label)) {
     throw invalid(text, `"${label}" is not a label (a-z, 0-9 and inner hyphens, at most 63)`)
   }
   return label

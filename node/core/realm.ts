@@ -14,7 +14,7 @@ export interface Realm {
 }
 
 /** With 16 receipts of 16 witnesses a lease still fits into its 2048 bytes. */
-const MAX_WITNESSES = 16
+export const MAX_WITNESSES = 16
 /** Beyond this nobody could claim a name any more. */
 const MAX_BITS = 48
 

@@ -5,7 +5,7 @@
 
 import { claimId, isRelease } from './claim.ts'
 import { type Bytes, compareBytes, equalBytes, utf8 } from './encoding.ts'
-import { P2pnsError } from './errors.ts'
+import { isError, P2pnsError } from './errors.ts'
 import { compareLeases, leaseDhtKey, MAX_NAMED_BYTES, parseNamed, verifyLease } from './lease.ts'
 import { MAX_DHT_MANIFEST, manifestDhtKey, parseManifest } from './manifest.ts'
 import { realmId } from './realm.ts'
@@ -78,6 +78,11 @@ export function checkRecord(key: Bytes, value: Bytes, now: number): void {
     throw new P2pnsError('too_large', `A record has ${value.length} bytes, the limit is ${kind.maxBytes}`)
   }
   kind.check(key, value, now)
+}
+
+/** Whether a record was refused by this machine's clock alone: whoever keeps it has another time. */
+export function isUntimely(error: unknown): error is P2pnsError {
+  return isError(error, 'seq_in_future', 'clock_wrong', 'lease_expired')
 }
 
 /** Positive when `a` replaces `b` under `key`. */

@@ -21,6 +21,8 @@ export interface Zone {
 
 /** More than BEP 44's 1000 bytes of value: a larger zone lives in our DHT only. */
 export const MAX_ZONE_BYTES = 8192
+/** Owners and data of all records with every name written out: compression hides up to a hundred times as much. */
+const MAX_EXPANDED_BYTES = 32_768
 
 const SIGNATURE_AT = 32
 const SEQ_AT = 96
@@ -69,7 +71,8 @@ function checkSize(size: number): void {
 /**
  * Reads and verifies a zone record. `expect.key`: whose it must be; `expect.now` (ms since 1970): refuse one from the
  * future. The checks, in the order of docs/spec/zone.md, throw `too_large`, `malformed`, `key_mismatch`,
- * `seq_in_future` and `signature_invalid`; the signature comes last, because it costs most.
+ * `seq_in_future` and `signature_invalid`. The packet is read last: compressed names can make that cost more than the
+ * signature does, and a stranger's record must not.
  */
 export function parseZone(bytes: Bytes, expect: { key?: Bytes; now?: number }): Zone {
   checkSize(bytes.length)
@@ -86,11 +89,10 @@ export function parseZone(bytes: Bytes, expect: { key?: Bytes; now?: number }): 
     throw new P2pnsError('seq_in_future', `the zone record of ${toZ32(key)} is over 10 minutes ahead of this clock`)
   }
   const packet = bytes.slice(PACKET_AT)
-  const rrs = readPacket(packet, toZ32(key))
   if (!verify(key, signable(seq, packet), bytes.subarray(SIGNATURE_AT, SEQ_AT))) {
     throw new P2pnsError('signature_invalid', `the signature of the zone record of ${toZ32(key)} is wrong`)
   }
-  return { key, seq, rrs, bytes: bytes.slice() }
+  return { key, seq, rrs: readPacket(packet, toZ32(key)), bytes: bytes.slice() }
 }
 
 /** The records of a Pkarr packet: a response that holds answers and nothing else, all of them in the zone. */
@@ -100,7 +102,7 @@ function readPacket(packet: Bytes, apex: string): Rr[] {
   if ((view.getUint16(2) & (QR | OPCODE)) !== QR || questions || authorities || additionals) {
     throw new P2pnsError('malformed', 'the DNS packet of a zone record is not a response with answers only')
   }
-  const { rrs, end } = readRecords(packet, HEADER_BYTES, answers ?? 0)
+  const { rrs, end } = readRecords(packet, HEADER_BYTES, answers ?? 0, MAX_EXPANDED_BYTES)
   if (end !== packet.length) throw new P2pnsError('malformed', 'bytes follow the DNS packet of a zone record')
   return rrs.map((rr) => {
     const name = below(rr.name, apex)

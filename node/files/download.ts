@@ -81,10 +81,21 @@ export class Download implements Task<void> {
         this.#picker.gained(peer)
         return this.#pump()
       case 'choke':
+        // What it owes now is the unchoke.
+        peer.expecting = true
         return this.left(peer, undefined)
       case 'unchoke':
         if (!this.#peers.has(peer)) this.joined(peer)
     }
+  }
+
+  slow(peer: PeerLink, slow: boolean): void {
+    this.#picker.setSlow(peer, slow)
+    if (slow) this.#pump()
+  }
+
+  fileOf(chunk: number): string | undefined {
+    return chunk < this.#layout.end ? this.#layout.partOf(chunk).path : undefined
   }
 
   open(peer: PeerLink, chunk: number, length: number): Bytes | undefined {
@@ -114,8 +125,11 @@ export class Download implements Task<void> {
         this.#askHashes(peer, asked, run)
         peer.send({ type: 'request', ...run })
       }
-      peer.expecting = this.#picker.owed(peer) > 0
     }
+    const owed = [...this.#peers.keys()].map((peer) => [peer, this.#picker.owed(peer)] as const)
+    // Whoever has nothing that is wanted owes it to have more, when nobody else is at work.
+    const stuck = this.#writing === 0 && owed.every(([, chunks]) => chunks === 0)
+    for (const [peer, chunks] of owed) peer.expecting = stuck || chunks > 0
   }
 
   get #room(): number {
@@ -141,6 +155,7 @@ export class Download implements Task<void> {
     if (span.count !== count || !verifySpan(part.root, span, leaves, uncles)) {
       throw new P2pnsError('chunk_corrupt', `${peer.peer} sent hashes that are not of this content`)
     }
+    peer.earn(leaves.length)
     const left = this.#picker.unsettled({ first, count: spanLength(span) })
     if (left > 0 && !this.#leaves.has(first)) this.#leaves.set(first, { hashes: leaves, left })
   }
@@ -228,6 +243,10 @@ export class ManifestTask<Manifest> implements Task<Manifest> {
     }
     this.#finish.resolve(manifest)
   }
+
+  slow(): void {}
+
+  fileOf(): undefined {}
 
   open(peer: PeerLink, chunk: number): never {
     return refuseChunk(peer, chunk)

@@ -6,16 +6,17 @@
 import type { Progress } from '../contract.ts'
 import type { Bytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
-import { hashOfCid, parseManifest, type SignedManifest, totals, withList } from '../core/manifest.ts'
+import { hashOfCid, parseManifest, type SignedManifest, stepsWithList, totals } from '../core/manifest.ts'
 import type { Link } from '../net/paths.ts'
 import { Download, ManifestTask } from './download.ts'
 import { Layout, type Run } from './layout.ts'
 import { mapKey } from './map.ts'
 import { type Selection, select } from './select.ts'
-import { hashContent, type Share, type SharedFile, sameContent } from './share.ts'
+import { hashContent, looksLike, type Share, type SharedFile, sameContent } from './share.ts'
 import { DiskSink, MemorySink } from './sink.ts'
 import { Swarm } from './swarm.ts'
-import { exists, finishTarget, prepareTarget, resolveTarget, type Target } from './target.ts'
+import { checkPlace, claimTarget, finishTarget, leadsToFolder, placeFor, prepareTarget, type Target } from './target.ts'
+import { inTurns } from './turns.ts'
 
 export interface FetchOptions {
   id: string
@@ -23,15 +24,15 @@ export interface FetchOptions {
   manifest?: SignedManifest
   /** May go on yielding while the fetch runs, which fails when no link is left and none will come; should end on `signal`. */
   links: AsyncIterable<Link>
-  /** The file or folder to make. */
+  /** The file or folder to make; a file is put into a folder that is there, under its own name. */
   out: string
   /** One file or folder inside the content; default: all of it. */
   entry?: string
-  /** Replaces `out` if it is something else. */
+  /** A file replaces another file. */
   force?: boolean
   signal: AbortSignal
   onProgress?: (progress: Progress) => void
-  /** Milliseconds without a byte from a peer that owes some, after which it is dropped. */
+  /** Milliseconds after which a peer that owes something and brought next to nothing is dropped. */
   stall?: number
 }
 
@@ -51,20 +52,26 @@ export interface FetchResult {
 const STALL = 20_000
 
 /**
- * Throws `cid_invalid`, `entry_not_found`, `target_exists`, `path_unsafe`, `content_not_found`, `disk_full`,
- * `disk_error`, `interrupted`, or why the last peer was lost. What was verified stays for the next try.
+ * Throws `cid_invalid`, `entry_not_found`, `file_missing`, `target_exists`, `target_blocked`, `target_busy`, `path_unsafe`,
+ * `content_not_found`, `disk_full`, `disk_error`, `interrupted`, or why the last peer was lost. What was verified stays for the next try.
  */
 export async function fetchContent(options: FetchOptions): Promise<FetchResult> {
   const { id, links, onProgress } = options
   const started = performance.now()
   const content = hashOfCid(id)
-  const target = await resolveTarget(options.out)
+  using claims = new DisposableStack()
+  // What comes into a folder that is there has no name yet.
+  const early = (await leadsToFolder(options.out)) ? undefined : await placeFor(options.out, undefined)
+  if (early) claims.defer(claimTarget(early))
   const swarm = new Swarm(content, links, options.stall ?? STALL)
   try {
     onProgress?.({ phase: 'connecting', done: 0, total: 0 })
     const manifest = await wholeManifest(options, swarm)
     const selection = select(manifest, options.entry ?? '')
     const { bytes } = totals(selection.entries)
+    const name = selection.entries[0]?.type === 'file' ? nameOf(manifest, selection) : undefined
+    const target = early ?? (await placeFor(options.out, name))
+    if (!early) claims.defer(claimTarget(target))
     const here = await alreadyThere(target, selection, options)
     const { files, resumed } = here ?? (await download(target, selection, content, swarm, options))
     const share = { manifest, path: target.final, files, bytes, skipped: [] }
@@ -88,7 +95,12 @@ async function wholeManifest({ id, manifest: given, signal }: FetchOptions, swar
   const layout = Layout.of(manifest)
   const sink = new MemorySink(manifest.list.size)
   await swarm.run(new Download({ layout, wanted: layout.runs, sink, onChunk: () => undefined }), signal)
-  return withList(manifest, sink.bytes)
+  return inTurns(stepsWithList(manifest, sink.bytes))
+}
+
+/** The name of a file where nobody gave it another one; safe as one path component. */
+function nameOf({ id, hint }: SignedManifest, { entry }: Selection): string {
+  return entry.slice(entry.lastIndexOf('/') + 1) || hint || id
 }
 
 interface Fetched {
@@ -98,14 +110,15 @@ interface Fetched {
 
 /** Throws `target_exists` when something else has the name, and may not be replaced. */
 async function alreadyThere(
-  { final }: Target,
+  target: Target,
   { entries }: Selection,
-  { force, signal, onProgress }: FetchOptions,
+  { force = false, signal, onProgress }: FetchOptions,
 ): Promise<Fetched | undefined> {
-  if (!(await exists(final))) return undefined
-  const present = await hashContent(final, { signal, onProgress })
-  if (sameContent(entries, present.entries)) return { files: present.files, resumed: totals(entries).bytes }
-  if (!force) throw new P2pnsError('target_exists', `${final} exists and is something else`)
+  if (await looksLike(target.final, entries)) {
+    const present = await hashContent(target.final, { signal, onProgress })
+    if (sameContent(entries, present.entries)) return { files: present.files, resumed: totals(entries).bytes }
+  }
+  await checkPlace(target, entries, force)
   return undefined
 }
 
@@ -114,7 +127,7 @@ async function download(
   { entries, layout, entry }: Selection,
   content: Bytes,
   swarm: Swarm,
-  { signal, onProgress }: FetchOptions,
+  { signal, onProgress, force = false }: FetchOptions,
 ): Promise<Fetched> {
   const total = layout.bytes
   const again = await prepareTarget(target, mapKey(content, entry), entries)
@@ -136,7 +149,7 @@ async function download(
     await sink.close()
   }
   onProgress?.({ phase: 'finishing', done, total })
-  return { files: await finishTarget(target, layout, entries), resumed }
+  return { files: await finishTarget(target, layout, entries, force), resumed }
 }
 
 /** The chunks that an earlier try did not leave. */

@@ -39,6 +39,10 @@ export class KeptShares {
     })
   }
 
+  async forget(id: string): Promise<void> {
+    await this.#table.delete(id)
+  }
+
   async *all(): AsyncGenerator<Share> {
     for await (const [, kept] of this.#table.entries()) yield restore(kept)
   }

@@ -6,10 +6,21 @@ import { encodeFrame, type Frame, FrameDecoder } from '../core/frames.ts'
 import { readLink } from '../net/link.ts'
 import type { Link } from '../net/paths.ts'
 
+/** Looks at what a peer brings, in the time after which one that brings nothing is dropped. */
+const LOOKS = 5
+/** Bytes a second: less is nothing. */
+const MIN_RATE = 2 * 1024
+/** Bytes a second: less is slow, and somebody else may be asked for the same. */
+const FAIR_RATE = 64 * 1024
+
 export interface PeerEvents {
   /** The peer has the content, and `has` is known. */
   ready(peer: PeerLink): void
   frame(peer: PeerLink, frame: Frame): void
+  /** It owes, and what it brought lately is little (`true`) or enough again (`false`). */
+  slow(peer: PeerLink, slow: boolean): void
+  /** The path inside the content of the file that `chunk` is of; undefined when that is not known. */
+  fileOf(chunk: number): string | undefined
   /** As FrameHandler.open. */
   open(peer: PeerLink, chunk: number, length: number): Bytes | undefined
   /** Called once. `unfinished`: the place of a chunk that did not come to its end. */
@@ -21,19 +32,28 @@ export class PeerLink {
   readonly path: string
   /** Of chunks that were verified. */
   bytes = 0
-  /** True while the peer owes an answer: then `stall` milliseconds without a byte end the link. */
-  expecting = true
   /** Chunks that were cancelled and may come all the same. */
   readonly late = new Set<number>()
 
   readonly #stream: Duplex
   readonly #content: Bytes
   readonly #events: PeerEvents
+  readonly #decoder: FrameDecoder
+  /** Milliseconds between two looks at what came. */
+  readonly #interval: number
   readonly #timer: NodeJS.Timeout
   #state: 'new' | 'greeted' | 'ready' | 'closed' = 'new'
   /** Empty: everything. */
   #bits: Bytes = new Uint8Array(0)
   #place: Bytes | undefined
+  #expecting = true
+  /** Bytes of what it owed, in all, and when last looked at. */
+  #earned = 0
+  #seen = 0
+  /** Looks in a row that found next to nothing. */
+  #barren = 0
+  /** Looks in a row that found it slow. */
+  #slowLooks = 0
 
   constructor({ peer, path, stream }: Link, content: Bytes, stall: number, events: PeerEvents) {
     this.peer = peer
@@ -41,14 +61,15 @@ export class PeerLink {
     this.#stream = stream
     this.#content = content
     this.#events = events
-    this.#timer = setTimeout(() => this.#stalled(stall), stall)
+    this.#interval = stall / LOOKS
+    this.#timer = setTimeout(() => this.#look(stall), this.#interval)
     const decoder = new FrameDecoder({
       open: (chunk, length) => (this.#place = events.open(this, chunk, length)),
       frame: (frame) => this.#frame(frame),
     })
+    this.#decoder = decoder
     readLink(stream, (bytes) => {
       if (this.#state === 'closed') return
-      this.#timer.refresh()
       try {
         decoder.push(bytes)
       } catch (cause) {
@@ -68,6 +89,33 @@ export class PeerLink {
 
   get ready(): boolean {
     return this.#state === 'ready'
+  }
+
+  /**
+   * True while the peer owes something. Only what it owes counts then, whatever else it says: too little of it for
+   * `stall` milliseconds ends the link.
+   */
+  get expecting(): boolean {
+    return this.#expecting
+  }
+
+  set expecting(owes: boolean) {
+    if (owes && !this.#expecting) this.#lookAfresh()
+    this.#expecting = owes
+  }
+
+  /** Whether it owes, and is slower than a peer should be whose place another could have. */
+  get slow(): boolean {
+    return this.#slowLooks > 0
+  }
+
+  get slowLooks(): number {
+    return this.#slowLooks
+  }
+
+  /** It brought `bytes` of something that was asked for, besides chunks. */
+  earn(bytes: number): void {
+    this.#earned += bytes
   }
 
   has(chunk: number): boolean {
@@ -104,18 +152,38 @@ export class PeerLink {
     setTimeout(() => this.#stream.destroy(), 1000).unref()
   }
 
-  #stalled(stall: number): void {
-    if (this.expecting) this.drop(new P2pnsError('timed_out', `${this.peer} sent nothing for ${stall / 1000} s`))
-    else this.#timer.refresh()
+  #lookAfresh(): void {
+    this.#seen = this.#received
+    this.#barren = 0
+    this.#timer.refresh()
+  }
+
+  get #received(): number {
+    return this.#earned + this.#decoder.chunkBytes
+  }
+
+  #look(stall: number): void {
+    const rate = ((this.#received - this.#seen) / this.#interval) * 1000
+    this.#seen = this.#received
+    this.#barren = this.#expecting && rate < MIN_RATE ? this.#barren + 1 : 0
+    if (this.#barren >= LOOKS) {
+      return this.drop(new P2pnsError('timed_out', `${this.peer} sent next to nothing for ${stall / 1000} s`))
+    }
+    this.#timer.refresh()
+    const slow = this.#expecting && rate < FAIR_RATE
+    if (!slow && !this.slow) return
+    this.#slowLooks = slow ? this.#slowLooks + 1 : 0
+    this.#events.slow(this, slow)
   }
 
   #frame(frame: Frame): void {
-    if (frame.type === 'bye') return this.drop(goodbye(this.peer, frame.reason))
+    if (frame.type === 'bye') return this.drop(this.#goodbye(frame))
     if (this.#state === 'new') {
       if (frame.type !== 'hello' || !equalBytes(frame.content, this.#content)) {
         throw new P2pnsError('frame_invalid', `${this.peer} did not greet for this content`)
       }
       this.#state = 'greeted'
+      this.#lookAfresh()
       return
     }
     switch (frame.type) {
@@ -142,17 +210,22 @@ export class PeerLink {
       this.#bits[chunk >> 3] = (this.#bits[chunk >> 3] as number) | (0x80 >> (chunk & 7))
     }
   }
-}
 
-function goodbye(peer: string, reason: string): P2pnsError {
-  switch (reason) {
-    case 'content_not_found':
-      return new P2pnsError('content_not_found', `${peer} does not have it`)
-    case 'file_changed':
-      return new P2pnsError('file_changed', `a file changed on ${peer} after it was shared`)
-    case 'frame_invalid':
-      return new P2pnsError('frame_invalid', `${peer} did not understand us`)
-    default:
-      return new P2pnsError('peer_unreachable', `${peer} ended the link (${reason})`)
+  #goodbye({ reason, chunk }: Frame & { type: 'bye' }): P2pnsError {
+    const { peer } = this
+    switch (reason) {
+      case 'content_not_found':
+        return new P2pnsError('content_not_found', `${peer} does not have it`)
+      case 'file_changed': {
+        const file = chunk === undefined ? undefined : this.#events.fileOf(chunk)
+        const named = file ? JSON.stringify(file) : 'the file'
+        const kept = 'what came and is right is kept for the next try'
+        return new P2pnsError('file_changed', `${named} changed on ${peer} after it was shared; ${kept}`)
+      }
+      case 'frame_invalid':
+        return new P2pnsError('frame_invalid', `${peer} did not understand us`)
+      default:
+        return new P2pnsError('peer_unreachable', `${peer} ended the link (${reason})`)
+    }
   }
 }

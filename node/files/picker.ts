@@ -1,7 +1,7 @@
 /**
  * Which chunk to ask of whom, as a pure state machine. Chunks go out in order, each to one peer; when none is left that
  * nobody was asked for, an idle peer is asked for what another still owes (the endgame), and whoever comes second is
- * told to cancel. A chunk that fails, or whose peer leaves, is asked for again.
+ * told to cancel. Who is slow does not keep others from being asked. A chunk that fails, or whose peer leaves, is asked for again.
  */
 import type { Run } from './layout.ts'
 
@@ -9,13 +9,14 @@ const SETTLED = 0
 const MISSING = 1
 const ASKED = 2
 
-/** Peers that may owe the same chunk at a time. */
+/** Peers that are not slow and may owe the same chunk at a time. */
 const MAX_ASKED = 2
 
 interface PeerState {
   has: (chunk: number) => boolean
   /** Chunks it owes. */
   owes: Set<number>
+  slow: boolean
   /** No chunk below this is missing and held by the peer. */
   cursor: number
 }
@@ -45,7 +46,7 @@ export class Picker<Peer> {
   }
 
   add(peer: Peer, has: (chunk: number) => boolean): void {
-    this.#peers.set(peer, { has, owes: new Set(), cursor: 0 })
+    this.#peers.set(peer, { has, owes: new Set(), slow: false, cursor: 0 })
   }
 
   remove(peer: Peer): void {
@@ -58,6 +59,12 @@ export class Picker<Peer> {
   gained(peer: Peer): void {
     const state = this.#peers.get(peer)
     if (state) state.cursor = 0
+  }
+
+  /** Whether `peer` takes long over what it owes. */
+  setSlow(peer: Peer, slow: boolean): void {
+    const state = this.#peers.get(peer)
+    if (state) state.slow = slow
   }
 
   owed(peer: Peer): number {
@@ -90,7 +97,7 @@ export class Picker<Peer> {
     for (const [other, { owes }] of this.#peers) {
       if (other === peer) continue
       for (const chunk of owes) {
-        if (state.owes.has(chunk) || !state.has(chunk) || this.#askers(chunk) >= MAX_ASKED) continue
+        if (state.owes.has(chunk) || !state.has(chunk) || this.#swiftAskers(chunk) >= MAX_ASKED) continue
         state.owes.add(chunk)
         return { first: chunk, count: 1 }
       }
@@ -98,10 +105,14 @@ export class Picker<Peer> {
     return undefined
   }
 
-  #askers(chunk: number): number {
+  #swiftAskers(chunk: number): number {
     let askers = 0
-    for (const { owes } of this.#peers.values()) if (owes.has(chunk)) askers++
+    for (const { owes, slow } of this.#peers.values()) if (!slow && owes.has(chunk)) askers++
     return askers
+  }
+
+  #isOwed(chunk: number): boolean {
+    return [...this.#peers.values()].some(({ owes }) => owes.has(chunk))
   }
 
   /** What to do with a chunk that `peer` starts to send: take it, skip it (another was faster), or wonder. */
@@ -132,7 +143,7 @@ export class Picker<Peer> {
   }
 
   #giveBack(chunk: number): void {
-    if (this.#state[chunk] !== ASKED || this.#askers(chunk) > 0) return
+    if (this.#state[chunk] !== ASKED || this.#isOwed(chunk)) return
     this.#state[chunk] = MISSING
     this.#missing++
     for (const state of this.#peers.values()) state.cursor = Math.min(state.cursor, chunk)

@@ -3,10 +3,10 @@ import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Progress } from '../contract.ts'
 import { equalBytes } from '../core/encoding.ts'
-import { P2pnsError } from '../core/errors.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
 import type { KeyPair } from '../core/keys.ts'
 import { type Entry, type SignedManifest, signManifest, totals } from '../core/manifest.ts'
-import { checkPath } from '../core/path.ts'
+import { checkPath, collisionKey } from '../core/path.ts'
 import { CHUNK_SIZE, chunkCount, HASH_SIZE, leavesOf, Tree } from '../core/tree.ts'
 import { diskError, readFully, withFile } from './disk.ts'
 
@@ -58,8 +58,8 @@ interface Found {
 const READ_SIZE = 16 * CHUNK_SIZE
 
 /**
- * Throws `file_missing`, `path_unsafe` (a name that no manifest may hold), `file_changed` (while it was hashed),
- * `disk_error`, `interrupted`.
+ * Throws `file_missing`, `file_name_invalid` (a name that no manifest may hold), `too_large`, `file_changed` (while it was
+ * hashed), `disk_error`, `interrupted`.
  */
 export async function sharePath(target: string, options: ShareOptions): Promise<Share> {
   const { pair, created, previous } = options
@@ -124,7 +124,24 @@ export function sameContent(a: readonly Entry[], b: readonly Entry[]): boolean {
   )
 }
 
+/** Whether something with the paths and sizes of `entries` is at `target`: then it is worth hashing. */
+export async function looksLike(target: string, entries: readonly Entry[]): Promise<boolean> {
+  const known = new Map(entries.map((entry) => [entry.path, entry]))
+  let found = 0
+  try {
+    for await (const { path, size, folder } of walk(target, '', [])) {
+      const entry = known.get(path)
+      if (!entry || (entry.type === 'folder') !== folder || (entry.type === 'file' && entry.size !== size)) return false
+      found++
+    }
+  } catch {
+    return false
+  }
+  return found === entries.length
+}
+
 async function* walk(source: string, inner: string, skipped: string[]): AsyncGenerator<Found> {
+  if (inner !== '') checkName(source, inner)
   const stat = await fs.lstat(source).catch((cause) => {
     throw diskError(cause, source)
   })
@@ -133,15 +150,44 @@ async function* walk(source: string, inner: string, skipped: string[]): AsyncGen
   else if (!stat.isDirectory()) skipped.push(inner)
   else {
     yield { path: inner, source, mode, size: 0, folder: true }
-    const names = await fs.readdir(source).catch((cause) => {
-      throw diskError(cause, source)
-    })
-    for (const name of names.sort()) {
-      const below = path.posix.join(inner, name.normalize('NFC'))
-      checkPath(below)
-      yield* walk(path.join(source, name), below, skipped)
+    for (const { name, file } of await namesIn(source)) {
+      yield* walk(file, path.posix.join(inner, name), skipped)
     }
   }
+}
+
+/** A name that no manifest may hold is what its owner has to change. */
+function checkName(source: string, inner: string): void {
+  try {
+    checkPath(inner)
+  } catch (cause) {
+    const why = isError(cause) ? cause.what : 'its name is not allowed'
+    throw new P2pnsError('file_name_invalid', `${JSON.stringify(source)} cannot be shared: ${why}`, { cause })
+  }
+}
+
+/** What lies in a folder, sorted: as the manifest names it, and where it is. Throws `file_name_invalid`, `disk_error`. */
+async function namesIn(folder: string): Promise<{ name: string; file: string }[]> {
+  const raw = await fs.readdir(folder, { encoding: 'buffer' }).catch((cause) => {
+    throw diskError(cause, folder)
+  })
+  const seen = new Map<string, string>()
+  return raw
+    .sort((a, b) => a.compare(b))
+    .map((bytes) => {
+      const text = bytes.toString('utf8')
+      const file = path.join(folder, text)
+      const refuse = (why: string): never => {
+        throw new P2pnsError('file_name_invalid', `${JSON.stringify(file)} cannot be shared: ${why}`)
+      }
+      if (!bytes.equals(Buffer.from(text))) refuse('its name is not UTF-8')
+      const name = text.normalize('NFC')
+      const key = collisionKey(name)
+      const twin = seen.get(key)
+      if (twin !== undefined) refuse(`some systems cannot tell it from ${JSON.stringify(twin)}`)
+      seen.set(key, text)
+      return { name, file }
+    })
 }
 
 /** Throws `file_changed` when the file is not `size` bytes long, or is written to meanwhile. */

@@ -15,6 +15,9 @@ export interface Task<Result> {
   /** It can no longer. */
   left(peer: PeerLink, unfinished: Bytes | undefined): void
   frame(peer: PeerLink, frame: Frame): void
+  /** As PeerEvents. */
+  slow(peer: PeerLink, slow: boolean): void
+  fileOf(chunk: number): string | undefined
   open(peer: PeerLink, chunk: number, length: number): Bytes | undefined
   /** Nobody is left to do it. */
   fail(why: P2pnsError): void
@@ -25,12 +28,17 @@ const idle: Omit<Task<never>, 'done' | 'fail'> = {
   joined: () => undefined,
   left: () => undefined,
   frame: () => undefined,
+  slow: () => undefined,
+  fileOf: () => undefined,
   open: refuseChunk,
 }
 
 export function refuseChunk(peer: PeerLink, chunk: number): never {
   throw new P2pnsError('frame_invalid', `${peer.peer} sent chunk ${chunk} unasked`)
 }
+
+/** Looks in a row that find a peer slow, before it has to make room. */
+const PATIENCE = 5
 
 export class Swarm {
   readonly #content: Bytes
@@ -44,7 +52,7 @@ export class Swarm {
   #closed = false
   #lastFailure: P2pnsError | undefined
 
-  /** `content`: the 32 bytes of its identifier. `stall`: milliseconds of silence that end a link. */
+  /** `content`: the 32 bytes of its identifier. `stall`: milliseconds of bringing next to nothing that end a link. */
   constructor(content: Bytes, links: AsyncIterable<Link>, stall: number) {
     this.#content = content
     this.#stall = stall
@@ -103,6 +111,11 @@ export class Swarm {
     const events: PeerEvents = {
       ready: (peer) => task().joined(peer),
       frame: (peer, frame) => task().frame(peer, frame),
+      slow: (peer, slow) => {
+        task().slow(peer, slow)
+        if (slow) this.#replace(peer)
+      },
+      fileOf: (chunk) => task().fileOf(chunk),
       open: (peer, chunk, length) => (peer.late.has(chunk) ? undefined : task().open(peer, chunk, length)),
       closed: (peer, why, unfinished) => {
         this.#live.delete(peer)
@@ -116,6 +129,12 @@ export class Swarm {
     const peer = new PeerLink(link, this.#content, this.#stall, events)
     this.#live.add(peer)
     this.#all.add(peer)
+  }
+
+  /** A peer that stays slow gives its place and what it was asked for to others, where there are any. */
+  #replace(peer: PeerLink): void {
+    const better = [...this.#live].some((other) => other.ready && !other.slow)
+    if (better && peer.slowLooks >= PATIENCE) peer.drop(new P2pnsError('timed_out', `${peer.peer} is too slow`))
   }
 
   #ban(peer: string, why: P2pnsError): void {

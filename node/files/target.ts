@@ -25,8 +25,22 @@ const MODE_MASK = 0o755
 const { O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR } = fs.constants
 const FILES_AT_ONCE = 16
 
-/** Throws `file_missing` when there is no folder to put `out` in, `path_unsafe` when a symbolic link has its name. */
-export async function resolveTarget(out: string): Promise<Target> {
+/**
+ * Where `out` is. One that is a folder, or leads to one, is what a file is put into under its own name `inside`.
+ * Throws `file_missing` when there is no folder to put it in, `target_blocked` when a symbolic link has its name.
+ */
+export async function placeFor(out: string, inside: string | undefined): Promise<Target> {
+  return resolveTarget(inside !== undefined && (await leadsToFolder(out)) ? path.join(out, inside) : out)
+}
+
+export async function leadsToFolder(file: string): Promise<boolean> {
+  return fs.stat(file).then(
+    (stat) => stat.isDirectory(),
+    () => false,
+  )
+}
+
+async function resolveTarget(out: string): Promise<Target> {
   const absolute = path.resolve(out)
   const parent = await fs.realpath(path.dirname(absolute)).catch((cause) => {
     throw cause.code === 'ENOENT'
@@ -36,28 +50,39 @@ export async function resolveTarget(out: string): Promise<Target> {
   const final = path.join(parent, path.basename(absolute))
   const target = { final, part: `${final}.part`, map: `${final}.part.map` }
   for (const file of Object.values(target)) {
-    if ((await kindOf(file)) === 'link') throw new P2pnsError('path_unsafe', `${file} is a symbolic link`)
+    if ((await kindOf(file)) === 'link') throw new P2pnsError('target_blocked', `${file} is a symbolic link`)
   }
   return target
 }
 
-export async function exists(file: string): Promise<boolean> {
-  return (await kindOf(file)) !== 'none'
+/** Targets of the fetches that run in this process. */
+const taken = new Set<string>()
+
+/** Keeps other fetches away from `target` until the result is called. Throws `target_busy` when one is there. */
+export function claimTarget(target: Target): () => void {
+  const files = Object.values(target)
+  const free = files.every((file) => !taken.has(file))
+  if (!free) throw new P2pnsError('target_busy', `another fetch is making ${target.final}`)
+  for (const file of files) taken.add(file)
+  return () => files.forEach((file) => taken.delete(file))
 }
 
-async function kindOf(file: string): Promise<'none' | 'folder' | 'file' | 'link'> {
+export type Kind = 'none' | 'folder' | 'file' | 'link' | 'other'
+
+export async function kindOf(file: string): Promise<Kind> {
   const stat = await fs.lstat(file).catch((cause) => {
     if (cause.code === 'ENOENT') return undefined
     throw diskError(cause, file)
   })
   if (!stat) return 'none'
   if (stat.isSymbolicLink()) return 'link'
-  return stat.isDirectory() ? 'folder' : 'file'
+  if (stat.isDirectory()) return 'folder'
+  return stat.isFile() ? 'file' : 'other'
 }
 
 /**
  * Makes the map, the folders and the empty files, or finds them from an earlier try; what another download left under
- * these names goes. Returns whether there is something to resume. Throws `target_exists` for files that are not ours,
+ * these names goes. Returns whether there is something to resume. Throws `target_blocked` for files that are not ours,
  * `path_unsafe`, `disk_full`, `disk_error`.
  */
 export async function prepareTarget(target: Target, key: Bytes, entries: readonly Entry[]): Promise<boolean> {
@@ -66,7 +91,8 @@ export async function prepareTarget(target: Target, key: Bytes, entries: readonl
   try {
     if (state === 'none') {
       for (const file of [part, map]) {
-        if (await exists(file)) throw new P2pnsError('target_exists', `${file} is in the way, and no download made it`)
+        if ((await kindOf(file)) === 'none') continue
+        throw new P2pnsError('target_blocked', `${file} is in the way, and no download made it`)
       }
     }
     if (state === 'other') await fs.rm(part, { recursive: true, force: true })
@@ -90,12 +116,13 @@ async function makeFolder(folder: string): Promise<void> {
 
 /**
  * The download is whole: proves it once more from the roots, puts it on the disk, and gives it its name. Returns the
- * files with their trees, so that they can be served without being hashed again.
+ * files with their trees, so that they can be served without being hashed again. Throws as `checkPlace`, and disk errors.
  */
 export async function finishTarget(
   target: Target,
   layout: Layout,
   entries: readonly Entry[],
+  force: boolean,
 ): Promise<Map<string, SharedFile>> {
   const { final, part, map } = target
   const trees = await provenTrees(target, layout)
@@ -111,7 +138,9 @@ export async function finishTarget(
     for (const entry of entries.toReversed()) {
       if (entry.type === 'folder') await settleFolder(pathInside(part, entry.path), entry.mode)
     }
-    await moveInto(part, final)
+    // Long after it was looked at first.
+    await checkPlace(target, entries, force)
+    await fs.rename(part, final)
     await syncFolder(path.dirname(final))
     await fs.rm(map, { force: true })
     return files
@@ -154,13 +183,11 @@ function syncFolder(folder: string): Promise<void> {
   return withFile(folder, O_RDONLY | O_DIRECTORY, (handle) => handle.sync())
 }
 
-/** In one step, except where a folder is replaced: then the old one waits beside until the new one stands. */
-async function moveInto(part: string, final: string): Promise<void> {
-  const folders = [await kindOf(part), await kindOf(final)].includes('folder')
-  if (!folders || !(await exists(final))) return fs.rename(part, final)
-  const old = `${part}.old`
-  await fs.rm(old, { recursive: true, force: true })
-  await fs.rename(final, old)
-  await fs.rename(part, final)
-  await fs.rm(old, { recursive: true, force: true })
+/** Throws `target_exists` unless the place is free, or holds a file that may be replaced by the file that `entries` are. */
+export async function checkPlace({ final }: Target, entries: readonly Entry[], force: boolean): Promise<void> {
+  const present = await kindOf(final)
+  if (present === 'none') return
+  if (force && present === 'file' && entries[0]?.type === 'file') return
+  const what = present === 'folder' ? 'a folder with other content' : 'something else'
+  throw new P2pnsError('target_exists', `${final} exists and is ${what}`)
 }

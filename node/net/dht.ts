@@ -5,7 +5,8 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import type { CID } from 'multiformats/cid'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
-import { checkRecord, compareRecords, RECORD_KINDS } from '../core/records.ts'
+import { checkRecord, compareRecords, isUntimely, RECORD_KINDS } from '../core/records.ts'
+import type { RecordGuard } from './record-guard.ts'
 
 /** Our own network: not a part of the IPFS one, whose nodes would refuse our records. */
 export const DHT_PROTOCOL = '/p2pns/kad/1.0.0'
@@ -61,10 +62,13 @@ export interface ProviderPeer {
 
 export class Dht {
   readonly #kad: KadDHT
+  readonly #records: RecordGuard
   readonly #now: () => number
 
-  constructor(kad: KadDHT, now: () => number) {
+  /** `records`: what this node stores itself. */
+  constructor(kad: KadDHT, records: RecordGuard, now: () => number) {
     this.#kad = kad
+    this.#records = records
     this.#now = now
   }
 
@@ -72,7 +76,8 @@ export class Dht {
    * The best record under `key` among the first answers; undefined when the nodes that were asked have none. Reads the
    * answers of single peers: the library's own get converges fully, sends corrections, and throws away the value when
    * one storing node refuses its correction. `onSeen` is told of every valid answer, also of those that are not the best.
-   * Errors: network_unreachable when nobody answered at all.
+   * What this node stores itself is an answer too. Errors: network_unreachable when nobody answered at all; seq_in_future,
+   * clock_wrong, lease_expired when all that was there is refused by this machine's clock alone.
    */
   async get(
     key: Bytes,
@@ -81,14 +86,18 @@ export class Dht {
     const settled = new AbortController()
     const signal = anySignal([options.signal, settled.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
     let timer: NodeJS.Timeout | undefined
-    let best: Bytes | undefined
+    let best = await this.#records.value(key)
     let answers = 0
     let replies = 0
+    let untimely: P2pnsError | undefined
     try {
       for await (const event of this.#kad.get(key, { signal })) {
         if (event.type !== EventTypes.PEER_RESPONSE) continue
         replies++
-        if (event.record === undefined || !this.#isValid(key, event.record.value)) continue
+        if (event.record === undefined) continue
+        const refusal = this.#refusal(key, event.record.value)
+        if (isUntimely(refusal)) untimely ??= refusal
+        if (refusal !== undefined) continue
         answers++
         options.onSeen?.(event.record.value)
         best = this.#better(key, best, event.record.value)
@@ -106,6 +115,7 @@ export class Dht {
     if (best === undefined && replies === 0) {
       throw new P2pnsError('network_unreachable', 'No node of the network answered')
     }
+    if (best === undefined && untimely !== undefined) throw untimely
     return best === undefined ? undefined : { value: best, answers }
   }
 
@@ -157,12 +167,12 @@ export class Dht {
     }
   }
 
-  #isValid(key: Bytes, value: Bytes): boolean {
+  #refusal(key: Bytes, value: Bytes): unknown {
     try {
       checkRecord(key, value, this.#now())
-      return true
-    } catch {
-      return false
+      return undefined
+    } catch (error) {
+      return error
     }
   }
 

@@ -6,7 +6,7 @@ import type { Libp2p, PeerId } from '@libp2p/interface'
 import type { KadDHT } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
-import { peerIdFromString } from '@libp2p/peer-id'
+import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
@@ -14,10 +14,12 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Datastore } from 'interface-datastore'
 import { createLibp2p } from 'libp2p'
 import { P2pnsError } from '../core/errors.ts'
-import type { KeyPair } from '../core/keys.ts'
+import { type KeyPair, sha256 } from '../core/keys.ts'
 import { Dht, dhtService } from './dht.ts'
 import { handshakeLimit } from './handshake-limit.ts'
 import { ownAddresses } from './own-addresses.ts'
+import { PeerGuard } from './peer-guard.ts'
+import { ProviderGuard } from './provider-guard.ts'
 import { RecordGuard } from './record-guard.ts'
 
 /**
@@ -72,10 +74,14 @@ const RELAY_LIMITS = {
 
 export async function createHost(options: HostOptions): Promise<Host> {
   for (const address of options.listen) parseAddress(address)
-  const records = new RecordGuard(options.datastore, options.now)
+  const privateKey = await generateKeyPairFromSeed('Ed25519', options.key.seed)
+  const self = peerIdFromPrivateKey(privateKey)
+  const providers = new ProviderGuard(new PeerGuard(options.datastore), self)
+  await providers.load()
+  const records = new RecordGuard(providers, options.now, sha256(self.toMultihash().bytes))
   await records.sweep()
   const libp2p = await createLibp2p<Services>({
-    privateKey: await generateKeyPairFromSeed('Ed25519', options.key.seed),
+    privateKey,
     nodeInfo: { name: 'p2pns', userAgent: 'p2pns' },
     addresses: { listen: options.listen },
     datastore: records,
@@ -93,7 +99,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
     peerDiscovery: options.lan ? [mdns({ serviceTag: '_p2pns._udp.local', interval: 10_000 })] : [],
     services: {
       identify: identify(),
-      ping: ping(),
+      // libp2p's heartbeat and the DHT ping too: with the default of one stream the heartbeat fails, and closes the connection.
+      ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
       ownAddresses: ownAddresses(),
       dht: dhtService(options.now, options.role !== 'visitor') as unknown as (components: object) => KadDHT,
       ...(options.role === 'introducer' ? { relay: circuitRelayServer({ reservations: RELAY_LIMITS }) } : {}),
@@ -110,7 +117,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
   return {
     libp2p,
     routingTable: (libp2p.services.dht as unknown as { routingTable: RoutingTable }).routingTable,
-    dht: new Dht(libp2p.services.dht, options.now),
+    dht: new Dht(libp2p.services.dht, records, options.now),
     records,
     async stop() {
       clearInterval(sweeper)

@@ -1,10 +1,10 @@
-/** The introducers that a node is pointed at: one kept stream to each, reopened when it is next needed. */
-import type { Libp2p } from '@libp2p/interface'
+/** The introducers that a node, or another introducer, knows: one kept stream to each, reopened when it is next needed. */
+import type { Libp2p, PeerId } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { type Descriptor, parseDescriptor } from '../core/descriptor.ts'
 import type { Bytes, CborValue } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
-import { type Lease, parseLease } from '../core/lease.ts'
+import { encodeLease, type Lease, parseLease } from '../core/lease.ts'
 import { checkRecord, compareRecords } from '../core/records.ts'
 import { asBytes } from '../core/shape.ts'
 import { parseAddress, peerIdOf } from './host.ts'
@@ -15,20 +15,26 @@ export const INTRODUCER_PROTOCOL = '/p2pns/introducer/1'
 /** After a failed dial the next question does not wait for another one this long (ms). */
 const COOL_DOWN_MS = 5_000
 const DIAL_TIMEOUT_MS = 5_000
+/** A witness that is not alone holds a first claim for 10 s, and asks around before it signs one. */
+const CLAIM_TIMEOUT_MS = 30_000
 
 /** One introducer. Each method throws network_unreachable, peer_unreachable or timed_out when it does not answer. */
 export class Introducer {
   readonly address: string
+  /** That one, and others where it may be found. */
+  readonly addresses: readonly string[]
   readonly peerId: string
   /** The key that its witness signs with: that of its peer id, 32 bytes. */
   readonly witnessKey: Bytes
+  readonly #id: PeerId
   readonly #libp2p: Libp2p
   readonly #now: () => number
   #client: Promise<RpcClient> | undefined
   #current: RpcClient | undefined
   #failedAt = Number.NEGATIVE_INFINITY
 
-  constructor(libp2p: Libp2p, address: string, now: () => number) {
+  /** `address` ends in its peer id; so do `others`. */
+  constructor(libp2p: Libp2p, address: string, now: () => number, others: readonly string[] = []) {
     const id = peerIdOf(parseAddress(address))
     if (id?.type !== 'Ed25519') {
       throw new P2pnsError(
@@ -37,8 +43,10 @@ export class Introducer {
       )
     }
     this.address = address
+    this.addresses = [address, ...others]
     this.peerId = id.toString()
     this.witnessKey = id.publicKey.raw
+    this.#id = id
     this.#libp2p = libp2p
     this.#now = now
   }
@@ -84,11 +92,30 @@ export class Introducer {
     return parseDescriptor(reply)
   }
 
-  /** Asks its witness to sign a claim; resolves to the receipt's bytes. */
-  async claim(claim: Bytes, auth: Bytes, signal?: AbortSignal): Promise<Bytes> {
-    const reply = await this.#call('claim', [claim, auth], signal)
+  /**
+   * Asks its witness to sign a claim; resolves to the receipt's bytes. `previous`: the lease that it follows, which a witness that
+   * did not see it needs.
+   */
+  async claim(claim: Bytes, auth: Bytes, options: { previous?: Lease; signal?: AbortSignal } = {}): Promise<Bytes> {
+    const { previous, signal } = options
+    const reply = await this.#call('claim', claimArguments(claim, auth, previous), signal, CLAIM_TIMEOUT_MS)
     if (!(reply instanceof Uint8Array)) throw new P2pnsError('frame_invalid', 'An introducer answered no receipt')
     return reply
+  }
+
+  /** Tells its witness of a claim that another witness of its realm, the asker, holds. */
+  async gossip(claim: Bytes, auth: Bytes, previous?: Lease): Promise<void> {
+    await this.#call('gossip', claimArguments(claim, auth, previous))
+  }
+
+  /** Its witness's signature, 64 bytes, under the body of a descriptor that the asker, of the same realm, proposes. */
+  async endorse(body: Bytes): Promise<Bytes> {
+    return asBytes(await this.#call('endorse', [body]), 'A signature', 64)
+  }
+
+  /** Hands it a descriptor of its realm that a quorum has signed. */
+  async adopt(descriptor: Bytes): Promise<void> {
+    await this.#call('adopt', [descriptor])
   }
 
   /** The lease that its witness signed last for a name (one label); it carries the receipt of this witness only. */
@@ -103,14 +130,15 @@ export class Introducer {
     this.#client = undefined
   }
 
-  async #call(method: string, args: CborValue[], signal?: AbortSignal): Promise<CborValue> {
-    return (await this.#open()).call(method, args, signal)
+  async #call(method: string, args: CborValue[], signal?: AbortSignal, limit?: number): Promise<CborValue> {
+    return (await this.#open()).call(method, args, signal, limit)
   }
 
   #open(): Promise<RpcClient> {
     if (this.#client !== undefined && !this.#current?.closed) return this.#client
-    // Either way round: the clock may have been set back since.
-    if (Math.abs(this.#now() - this.#failedAt) < COOL_DOWN_MS) return Promise.reject(this.#unreachable())
+    // Either way round: the clock may have been set back since. Who came by itself meanwhile is there.
+    const isAway = this.#libp2p.getConnections(this.#id).length === 0
+    if (isAway && Math.abs(this.#now() - this.#failedAt) < COOL_DOWN_MS) return Promise.reject(this.#unreachable())
     this.#current = undefined
     this.#client = this.#dial()
     return this.#client
@@ -119,7 +147,11 @@ export class Introducer {
   async #dial(): Promise<RpcClient> {
     try {
       const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS)
-      const stream = await this.#libp2p.dialProtocol(multiaddr(this.address), INTRODUCER_PROTOCOL, { signal })
+      const stream = await this.#libp2p.dialProtocol(
+        this.addresses.map((way) => multiaddr(way)),
+        INTRODUCER_PROTOCOL,
+        { signal },
+      )
       this.#current = new RpcClient(stream)
       return this.#current
     } catch (cause) {
@@ -131,6 +163,20 @@ export class Introducer {
 
   #unreachable(cause?: unknown): P2pnsError {
     return new P2pnsError('network_unreachable', `The introducer ${this.address} does not answer`, { cause })
+  }
+}
+
+function claimArguments(claim: Bytes, auth: Bytes, previous: Lease | undefined): CborValue[] {
+  return previous === undefined ? [claim, auth] : [claim, auth, encodeLease(previous)]
+}
+
+/** The key of the introducer that an address leads to; empty where it names none. */
+export function keyOfAddress(address: string): Bytes {
+  try {
+    const id = peerIdOf(parseAddress(address))
+    return id?.type === 'Ed25519' ? id.publicKey.raw : new Uint8Array(0)
+  } catch {
+    return new Uint8Array(0)
   }
 }
 

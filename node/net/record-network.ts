@@ -1,7 +1,7 @@
 /** Records on the network: introducers and the DHT asked at once; what each says proves itself. */
 import type { Bytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
-import { compareRecords } from '../core/records.ts'
+import { compareRecords, isUntimely } from '../core/records.ts'
 import type { Dht } from './dht.ts'
 import { type Introducer, putToAll } from './introducers.ts'
 
@@ -27,7 +27,10 @@ export interface GetOptions {
 
 /** A record network as names and publisher see it; tests pass one without sockets. */
 export interface RecordNetwork {
-  /** Undefined when those who answered have none. Errors: network_unreachable when nobody answered, interrupted. */
+  /**
+   * Undefined when those who answered have none. Errors: network_unreachable when nobody answered, interrupted; clock_wrong or
+   * seq_in_future when others keep a record that only this machine's clock is against.
+   */
   get(key: Bytes, options?: GetOptions): Promise<NetworkRecord | undefined>
   /** How many others stored it, introducers included. Errors: record_older. */
   put(key: Bytes, value: Bytes, signal?: AbortSignal): Promise<number>
@@ -50,6 +53,7 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
     const { promise, resolve, reject } = Promise.withResolvers<NetworkRecord | undefined>()
     let best: NetworkRecord | undefined
     let firstError: unknown
+    let untimely: P2pnsError | undefined
     let someAnswered = false
     const ask = async (source: NetworkRecord['source'], question: Promise<Bytes | undefined>) => {
       try {
@@ -64,6 +68,7 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
         } else if (last === undefined) resolve(best)
         else onNewer?.(best)
       } catch (error) {
+        if (isUntimely(error)) untimely ??= error
         firstError ??= error
       }
     }
@@ -83,10 +88,19 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
       if (best !== undefined) return resolve(best)
       // Half of an answer is none: the rest might have had the record.
       if (signal?.aborted) return reject(new P2pnsError('interrupted', 'The lookup was stopped', { cause: firstError }))
+      if (untimely !== undefined) return reject(clockError(untimely))
       if (someAnswered) return resolve(undefined)
       const what = isError(firstError) ? firstError.what : 'The network could not be asked'
       reject(new P2pnsError('network_unreachable', what, { cause: firstError }))
     })
     return promise
   }
+}
+
+/** Nodes drop a lease when it ends, so one that is still kept has ended by this machine's clock only. */
+function clockError(error: P2pnsError): P2pnsError {
+  if (error.code !== 'lease_expired') return error
+  return new P2pnsError('clock_wrong', `${error.what} by this machine's clock, and others still keep it`, {
+    cause: error,
+  })
 }

@@ -11,7 +11,7 @@ import { framesOf } from './frames.ts'
 
 /** Bytes; room for the largest record (a lease and its zone) and its frame. */
 export const MAX_FRAME_BYTES = 16 * 1024
-/** Milliseconds that one question may take. */
+/** Milliseconds that one question may take, unless its asker knows that it takes longer. */
 const CALL_TIMEOUT_MS = 10_000
 /** Questions of one stream that may be worked on at once; further ones wait unread. */
 const MAX_CONCURRENT = 32
@@ -39,10 +39,10 @@ export class RpcClient {
   }
 
   /** Errors: the one that the other side answered, timed_out, or peer_unreachable when the stream ended. */
-  async call(method: string, args: Arguments, signal?: AbortSignal): Promise<CborValue> {
+  async call(method: string, args: Arguments, signal?: AbortSignal, limit = CALL_TIMEOUT_MS): Promise<CborValue> {
     if (this.#closed) throw new P2pnsError('peer_unreachable', 'The stream to the introducer is closed')
     const id = this.#nextId++
-    const timeout = AbortSignal.timeout(CALL_TIMEOUT_MS)
+    const timeout = AbortSignal.timeout(limit)
     const stop = signal === undefined ? timeout : AbortSignal.any([signal, timeout])
     const { promise, resolve, reject } = Promise.withResolvers<CborValue>()
     const onAbort = () =>

@@ -41,7 +41,7 @@ async function share(source: string): Promise<Partial<BenchAnswer>> {
     port: 0,
     now: Date.now,
     random: randomBytes,
-    onLink: (socket) => void seeder.serve(socket),
+    onLink: (socket) => void seeder.serve(socket, 'fetcher'),
   })
   return { id: shared.manifest.id }
 }

@@ -47,5 +47,5 @@ test('on an older Node the command says which one it needs and how to get it', a
   const { code, stderr, stdout } = await processes.run(['--version'], { env })
   assert.equal(code, 1)
   assert.equal(stdout, '')
-  assert.match(stderr, /^error: p2pns needs Node 24; this is Node 20\.1\.0\. Run it through npm/)
+  assert.match(stderr, /^error: p2pns needs Node 24; this is Node 20\.1\.0\. Install Node 24;/)
 })

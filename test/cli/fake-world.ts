@@ -1,10 +1,12 @@
 /** A world for the command line with nothing real in it: a node that answers from a table, streams that remember. */
 
+import { Readable } from 'node:stream'
 import { run } from '../../cli/run.ts'
 import type { World } from '../../cli/world.ts'
 import type { P2pnsNode, Status } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { ResolverStats } from '../../resolver/index.ts'
+import { nodeWith } from '../helpers/node.ts'
 
 export const KEY_NAME = 'yb4d9qsmmgnoqf4dzfk6ckt8yfbgfyx4pjgzznrfkwjfr8n6ysyo.p2p'
 export const CID = `bafyrei${'a'.repeat(52)}`
@@ -26,7 +28,7 @@ export function fakeNode(calls: unknown[][], overrides: Partial<P2pnsNode> = {})
   const note = (method: string, ...args: unknown[]): void => {
     calls.push([method, ...args.map((arg) => JSON.parse(JSON.stringify(arg ?? null)) as unknown)])
   }
-  return {
+  return nodeWith({
     async register(request) {
       note('register', request)
       return { name: request.name, keyName: KEY_NAME, seq: '1', kind: 'short', stored: 2, notes: ['mind the gap'] }
@@ -62,9 +64,13 @@ export function fakeNode(calls: unknown[][], overrides: Partial<P2pnsNode> = {})
     ],
     keys: async () => [{ name: 'alice.p2p', keyName: KEY_NAME, use: 'zone' }],
     clearCache: async () => note('clearCache'),
+    unshare: async (what) => {
+      note('unshare', what)
+      return true
+    },
     stop: async () => note('stop'),
     ...overrides,
-  }
+  })
 }
 
 export interface FakeWorld extends World {
@@ -90,6 +96,7 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
   const line = Promise.withResolvers<void>()
   const node = fakeNode(calls, options.node)
   return {
+    stdin: Readable.from([]),
     stdout: {
       write(text) {
         written.out += text
@@ -134,7 +141,8 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
         return {
           address,
           addresses: [address, '/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWMeet'],
-          http: created.http,
+          realm: { quorum: 1, keys: [new Uint8Array(32)], bits: 16 },
+          ...(created.http ? { http: created.http } : {}),
           stop: async () => void calls.push(['introducer stopped']),
         }
       },

@@ -81,3 +81,30 @@ test('an answer says how it is known', () => {
     /^lease signed by 3 of 4 witnesses, from the DHT; stale: /,
   )
 })
+
+test('an answer by a lease says who stands behind it, since when, and what is wrong', () => {
+  const lease = {
+    kind: 'lease',
+    receipts: 3,
+    witnesses: 4,
+    pinned: '2026-11-20T08:00:00.000Z',
+    stale: false,
+    source: 'dht',
+  } as const
+  const owner = 'lease signed by 3 of 4 witnesses, the owner you have known since 2026-11-20'
+  assert.equal(formatKnown(lease), `${owner}, from the DHT`)
+  assert.equal(
+    formatKnown({ ...lease, receipts: 2, liars: 1 }),
+    'lease signed by 2 of 4 witnesses (1 is proven to have lied, and does not count), the owner you have known since 2026-11-20, from the DHT',
+  )
+  assert.match(
+    formatKnown({ ...lease, receipts: 1, liars: 2 }),
+    /1 of 4 witnesses \(2 are proven to have lied, and do not count\)/,
+  )
+  const since = '2026-11-21T00:00:00.000Z'
+  assert.equal(
+    formatKnown({ ...lease, conflict: { owner: 'x.p2p', since } }),
+    `${owner}, from the DHT; conflict: since 2026-11-21 another lease says x.p2p`,
+  )
+  assert.match(formatKnown({ ...lease, conflict: { owner: null, since } }), /another lease says nobody \(given up\)$/)
+})

@@ -77,6 +77,34 @@ test('a signature that fits every message is refused under the keys of small ord
   }
 })
 
+test('every key whose order divides 8 is refused, in every spelling', () => {
+  // R = A and S = 0 fit a message whenever k = -1 modulo the order of A; R = identity and S = 0 whenever k = 0 modulo it.
+  const generator = noble.Point.fromHex('c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a')
+  const points = [noble.Point.ZERO, ...Array.from({ length: 7 }, (_, i) => generator.multiply(BigInt(i + 1), false))]
+  const spellings = points.flatMap((point) => {
+    const bytes = point.toBytes()
+    return [0, 0x80].map((sign) => Uint8Array.from(bytes, (byte, i) => (i === 31 ? (byte & 0x7f) | sign : byte)))
+  })
+  assert.equal(new Set(spellings.map(toHex)).size, 10)
+  const neutral = [fromHex(`01${'00'.repeat(31)}`), ...spellings].map((r) => Buffer.concat([r, new Uint8Array(32)]))
+  for (const key of spellings) {
+    for (let i = 0; i < 32; i++) {
+      for (const signature of neutral) assert.equal(verify(key, utf8(`message ${i}`), signature), false, toHex(key))
+    }
+  }
+})
+
+test('a signature that was found good is good only for the same key and message', () => {
+  const [pair, other] = [keyPairFromSeed(new Uint8Array(32).fill(1)), keyPairFromSeed(new Uint8Array(32).fill(2))]
+  const signature = pair.sign(utf8('a message'))
+  for (let i = 0; i < 2; i++) {
+    assert.equal(verify(pair.publicKey, utf8('a message'), signature), true)
+    assert.equal(verify(other.publicKey, utf8('a message'), signature), false)
+    assert.equal(verify(pair.publicKey, utf8('another message'), signature), false)
+    assert.equal(verify(pair.publicKey, utf8('a message'), other.sign(utf8('a message'))), false)
+  }
+})
+
 test('the signed items of BEP 44 verify', () => {
   const { mutable } = vectors('bep44.json') as { mutable: { signed: string; k: string; sig: string }[] }
   assert.equal(mutable.length, 2)

@@ -10,14 +10,16 @@ import {
   encodeEntries,
   hashOfCid,
   MAX_DHT_MANIFEST,
+  MAX_ENTRIES,
   MAX_LIST,
   manifestDhtKey,
   parseManifest,
   signManifest,
+  stepsWithList,
   totals,
   withList,
 } from '../../node/core/manifest.ts'
-import { EMPTY_ROOT, MAX_CHUNKS } from '../../node/core/tree.ts'
+import { EMPTY_ROOT, leavesOf, MAX_CHUNKS, rootOf } from '../../node/core/tree.ts'
 
 const pair = keyPairFromSeed(sha256(utf8('manifest test')))
 const root = sha256(utf8('some root'))
@@ -197,4 +199,41 @@ test('a long entry list is set apart, and only the right one completes the manif
   assert.throws(() => withList(read, altered), { code: 'key_mismatch' })
   assert.throws(() => withList(read, list.subarray(1)), { code: 'key_mismatch' })
   assert.throws(() => parseManifest(forge([MAX_LIST + 1, root])), { code: 'too_large' })
+})
+
+/** The manifest that names `bytes` as its entry list, as a hostile publisher would sign it. */
+const withListOf = (bytes: Bytes) => parseManifest(forge([bytes.length, rootOf(leavesOf(bytes))]))
+
+test('more entries than the limit are refused before any is read', () => {
+  const rows = Array.from({ length: MAX_ENTRIES + 1 }, () => 0)
+  const list = toCbor(rows)
+  assert.throws(() => withList(withListOf(list), list), { code: 'too_large' })
+  assert.throws(() => sign(Array.from({ length: MAX_ENTRIES + 1 }, (_, i) => file(`${i}`))), { code: 'too_large' })
+})
+
+test('a long list is read in steps, between which others get a turn', () => {
+  const entries = [folder(''), ...Array.from({ length: 2000 }, (_, i) => file(`file ${i}`))]
+  const list = encodeEntries(sign(entries).entries as Entry[])
+  const steps = stepsWithList(withListOf(list), list)
+  let turns = 0
+  while (!steps.next().done) turns++
+  assert.ok(turns >= 4)
+})
+
+test('a list that is cut, too long, not canonical or no list is refused', () => {
+  const good = toCbor([folderRow(''), fileRow('a')])
+  assert.equal(withList(withListOf(good), good).entries?.length, 2)
+  for (const bytes of [
+    good.subarray(0, -1),
+    concat(good, Uint8Array.of(0)),
+    concat(Uint8Array.of(0x98, 2), good.subarray(1)),
+    concat(Uint8Array.of(0x9f), good.subarray(1), Uint8Array.of(0xff)),
+    concat(Uint8Array.of(0x83), good.subarray(1)),
+    Uint8Array.of(0x80),
+    toCbor([[folderRow('')], 5]),
+    toCbor('x'),
+    toCbor([['x'.repeat(5000), 5, root, 0o644, 0]]),
+  ]) {
+    assert.throws(() => withList(withListOf(bytes), bytes), { code: 'malformed' }, Buffer.from(bytes).toString('hex'))
+  }
 })

@@ -131,17 +131,43 @@ test('random bytes behind a good signature are refused or read, never anything e
   )
 })
 
-test('each check refuses with its own error, the cheap ones before the signature', () => {
+test('each check refuses with its own error, the packet last', () => {
   const other = keyPairFromSeed(new Uint8Array(32).fill(2)).publicKey
   const unsigned = Buffer.from(zone.bytes).fill(0, 32, 96)
   assert.throws(() => parseZone(new Uint8Array(MAX_ZONE_BYTES + 1), {}), refused('too_large'))
   assert.throws(() => parseZone(zone.bytes.subarray(0, 115), {}), refused('malformed'))
   assert.throws(() => parseZone(unsigned, { key: other }), refused('key_mismatch'))
   assert.throws(() => parseZone(unsigned, { now: NOW - 600_001 }), refused('seq_in_future'))
-  assert.throws(() => parseZone(concat(unsigned, Buffer.alloc(1)), {}), refused('malformed'))
   assert.throws(() => parseZone(unsigned, {}), refused('signature_invalid'))
+  assert.throws(() => parseZone(concat(unsigned, Buffer.alloc(1)), {}), refused('signature_invalid'))
+  assert.throws(() => parseZone(wrap(concat(zone.bytes.slice(104), Buffer.alloc(1))), {}), refused('malformed'))
   assert.ok(parseZone(zone.bytes, { now: NOW - 600_000 }))
   assert.throws(() => parseZone(wrap(zone.bytes.slice(104), 2n ** 63n), {}), refused('malformed'))
+})
+
+/** A packet of `count` RP records, both names in each of which are a pointer to one of 255 bytes. */
+function expanding(count: number): Uint8Array {
+  const head = Buffer.from('000080000000000000000000', 'hex')
+  head.writeUInt16BE(count + 1, 6)
+  const label = (size: number) => concat(Buffer.from([size]), Buffer.alloc(size, 'a'))
+  const owner = concat(label(63), label(63), label(63), label(8), Buffer.from([52]), utf8(apex), Buffer.alloc(1))
+  const first = concat(owner, Buffer.from('0001000100000e10000401020304', 'hex'))
+  const rp = Buffer.from('c00c0011000100000e100004c00cc00c', 'hex')
+  return concat(head, first, ...Array.from({ length: count }, () => rp))
+}
+
+test('names in data that a stranger compressed are not written out before the signature is checked', () => {
+  const signed = wrap(expanding(485))
+  assert.ok(signed.length <= MAX_ZONE_BYTES)
+  const unsigned = Buffer.from(signed).fill(0, 32, 96)
+  assert.throws(() => parseZone(unsigned, {}), refused('signature_invalid'))
+})
+
+test('records have at most 32 KiB when their names are written out, whoever signed them', () => {
+  // The first has 259 bytes, each other one 3 times 255.
+  assert.equal(parseZone(wrap(expanding(42)), {}).rrs.length, 43)
+  assert.throws(() => parseZone(wrap(expanding(43)), {}), refused('too_large'))
+  assert.throws(() => parseZone(wrap(expanding(485)), {}), refused('too_large'))
 })
 
 test('a record that speaks of another name, or is not a plain response, is refused though it is signed', () => {

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Transform } from 'node:stream'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import type { P2pnsError } from '../../node/core/errors.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
 import { parseManifest } from '../../node/core/manifest.ts'
 import { CHUNK_SIZE } from '../../node/core/tree.ts'
+import type { Share, SharedFile } from '../../node/files/share.ts'
 import { createLinkServer, dialLink } from '../../node/net/link.ts'
 import type { Link } from '../../node/net/paths.ts'
 import {
@@ -33,7 +36,7 @@ test('a file comes over a real link, whole and under its name only', async (t) =
     port: 0,
     now: Date.now,
     random: randomBytes,
-    onLink: (socket) => void seeder.serve(socket),
+    onLink: (socket) => void seeder.serve(socket, 'fetcher'),
   })
   t.after(() => server.stop())
   const { socket } = await dialLink([{ host: '127.0.0.1', port: server.port }], server.issue('x'), { timeout: 5000 })
@@ -282,11 +285,149 @@ test('what is there already is not fetched, and something else is not overwritte
   assert.equal(resumed, BIG.length)
   assert.deepEqual(peers, [])
 
-  await fs.rm(out)
-  await fs.mkdir(path.join(out, 'inner'), { recursive: true })
-  await fetch(true)
-  assert.ok((await fs.readFile(out)).equals(BIG))
   assert.deepEqual((await fs.readdir(folder)).sort(), ['x', 'y'])
+})
+
+test('a file is put into a folder that is there, under its own name', async (t) => {
+  const folder = await tempFolder(t)
+  const out = path.join(folder, 'y')
+  await fs.mkdir(path.join(out, 'mine'), { recursive: true })
+  const film = await shareBytes(path.join(folder, 'film.bin'), BIG)
+  const site = await shareFiles(path.join(folder, 'site'), { 'docs/x.txt': bytesOf(10) })
+  const options = { force: true }
+  const fetched = await fetchFrom(film, out, linksOf(linkTo(seederOf(film))), options)
+  assert.equal(fetched.path, await fs.realpath(path.join(out, 'film.bin')))
+  await fs.symlink(out, path.join(folder, 'way'))
+  const entry = { entry: 'docs/x.txt', ...options }
+  await fetchFrom(site, path.join(folder, 'way'), linksOf(linkTo(seederOf(site))), entry)
+  assert.deepEqual((await fs.readdir(out)).sort(), ['film.bin', 'mine', 'x.txt'])
+})
+
+test('a folder that is there is never replaced or removed, whoever forces it', async (t) => {
+  const folder = await tempFolder(t)
+  const site = await shareFiles(path.join(folder, 'site'), { 'docs/x.txt': bytesOf(10) })
+  const file = await shareBytes(path.join(folder, 'docs'), BIG)
+  const out = path.join(folder, 'y')
+  await fs.mkdir(path.join(out, 'docs'), { recursive: true })
+  await fs.writeFile(path.join(out, 'docs/mine'), 'mine')
+  await fs.mkdir(`${out}.part.old`)
+  const force = { force: true }
+  const into = (share: typeof site, options: object, where = out) =>
+    fetchFrom(share, where, linksOf(linkTo(seederOf(share))), options)
+  await assert.rejects(into(site, force), { code: 'target_exists' })
+  await assert.rejects(into(file, force), { code: 'target_exists' })
+  await assert.rejects(into(site, force, path.join(folder, 'docs')), { code: 'target_exists' })
+  assert.deepEqual((await fs.readdir(folder)).sort(), ['docs', 'site', 'y', 'y.part.old'])
+  assert.equal(await fs.readFile(path.join(out, 'docs/mine'), 'utf8'), 'mine')
+})
+
+test('a file that came into the place of the target meanwhile is not overwritten', async (t) => {
+  const folder = await tempFolder(t)
+  const share = await shareBytes(path.join(folder, 'x'), BIG)
+  const out = path.join(folder, 'y')
+  const fetching = fetchFrom(share, out, linksOf(linkTo(seederOf(share))), {
+    onProgress: ({ phase }) => phase === 'finishing' && writeFileSync(out, 'mine'),
+  })
+  await assert.rejects(fetching, { code: 'target_exists' })
+  assert.equal(await fs.readFile(out, 'utf8'), 'mine')
+})
+
+test('two fetches to one place at once: the second is refused, the first goes on', async (t) => {
+  const folder = await tempFolder(t)
+  const share = await shareBytes(path.join(folder, 'x'), BIG)
+  const fetch = (out: string) => fetchFrom(share, path.join(folder, out), linksOf(linkTo(seederOf(share))))
+  const settled = await Promise.allSettled([fetch('y'), fetch('y'), fetch('z')])
+  assert.equal(settled[2].status, 'fulfilled')
+  const refused = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason as P2pnsError] : []))
+  assert.deepEqual(
+    refused.map(({ code, exitCode }) => [code, exitCode]),
+    [['target_busy', 5]],
+  )
+  await fetch('y')
+})
+
+test('when a file changed, the error names it, and the other files stay for the next try', async (t) => {
+  const folder = await tempFolder(t)
+  const site = path.join(folder, 'site')
+  const share = await shareFiles(site, { a: BIG, 'b/changed.txt': bytesOf(10), c: bytesOf(CHUNK_SIZE, 'c') })
+  await fs.writeFile(path.join(site, 'b/changed.txt'), 'new')
+  const out = path.join(folder, 'y')
+  const fetch = () => fetchFrom(share, out, linksOf(linkTo(seederOf(share))))
+  await assert.rejects(fetch(), (error: P2pnsError) => {
+    assert.equal(error.code, 'file_changed')
+    assert.match(error.message, /^"b\/changed\.txt" changed on seeder .*has to share it again\.$/)
+    return true
+  })
+  assert.ok((await fs.readFile(path.join(`${out}.part`, 'a'))).equals(BIG))
+})
+
+/** So few chunks that two peers are asked for each of them. */
+const SMALL = bytesOf(CHUNK_SIZE * 4)
+
+/** A peer that has everything, takes whatever is asked of it, and does `work` every few milliseconds. */
+function hostile(t: TestContext, share: Share, work: (say: (frame: Frame | Buffer) => void) => void): Link {
+  const [stream, far] = linkPair()
+  const say = (frame: Frame | Buffer) => void far.write(Buffer.isBuffer(frame) ? frame : encodeFrame(frame))
+  far.resume()
+  say({ type: 'hello', content: share.manifest.hash })
+  say({ type: 'bitfield', bits: Buffer.alloc(0) })
+  const timer = setInterval(() => far.writable && work(say), 5)
+  t.after(() => clearInterval(timer))
+  far.on('close', () => clearInterval(timer))
+  return { peer: `hostile ${crypto.randomUUID()}`, path: 'lan', stream }
+}
+
+for (const [habit, frames] of [
+  ['is chatty and brings nothing', [{ type: 'unchoke' }, { type: 'have', first: 0, count: 1 }]],
+  ['chokes and unchokes all the time', [{ type: 'choke' }, { type: 'unchoke' }]],
+] as [string, Frame[]][]) {
+  test(`a peer that ${habit} neither keeps an honest one out nor a fetch up`, { timeout: 20_000 }, async (t) => {
+    const folder = await tempFolder(t)
+    const share = await shareBytes(path.join(folder, 'x'), SMALL)
+    const { manifest } = share
+    const bad = () => hostile(t, share, (say) => frames.forEach(say))
+    const options = { manifest, stall: 400 }
+    const links = linksOf(bad(), bad(), linkTo(seederOf(share), 'honest'))
+    const { peers } = await fetchFrom(share, path.join(folder, 'y'), links, options)
+    assert.deepEqual(peers, [{ peer: 'honest', path: 'lan', bytes: SMALL.length }])
+    await assert.rejects(fetchFrom(share, path.join(folder, 'z'), linksOf(bad(), bad()), options), {
+      code: 'timed_out',
+    })
+  })
+}
+
+test('peers that trickle give way to a swift one', { timeout: 20_000 }, async (t) => {
+  const folder = await tempFolder(t)
+  const share = await shareBytes(path.join(folder, 'x'), SMALL)
+  const { tree } = share.files.get('') as SharedFile
+  const trickler = () => {
+    const [first, count] = [0, 4]
+    const hashes: Frame = { type: 'hashes', first, count: 512, ...tree.prove(first, count) }
+    const bytes = Buffer.concat(
+      [hashes, { type: 'chunk', chunk: 0, data: SMALL.subarray(0, CHUNK_SIZE) } as Frame].map(encodeFrame),
+    )
+    let at = 0
+    return hostile(t, share, (say) => say(bytes.subarray(at, (at += 150))))
+  }
+  const links = linksOf(trickler(), trickler(), linkTo(seederOf(share), 'honest'))
+  const options = { manifest: share.manifest, stall: 400 }
+  const { peers } = await fetchFrom(share, path.join(folder, 'y'), links, options)
+  assert.deepEqual(
+    peers.map(({ peer }) => peer),
+    ['honest'],
+  )
+})
+
+test('peers that have nothing of use do not keep a fetch waiting for ever', { timeout: 20_000 }, async (t) => {
+  const folder = await tempFolder(t)
+  const share = await shareBytes(path.join(folder, 'x'), BIG)
+  const [stream, far] = linkPair()
+  far.resume()
+  far.write(encodeFrame({ type: 'hello', content: share.manifest.hash }))
+  far.write(encodeFrame({ type: 'bitfield', bits: Buffer.alloc(4) }))
+  const links = linksOf({ peer: 'empty', path: 'lan', stream })
+  const options = { manifest: share.manifest, stall: 200 }
+  await assert.rejects(fetchFrom(share, path.join(folder, 'y'), links, options), { code: 'timed_out' })
 })
 
 test('files that no download made, and symbolic links, in the place of the target are left alone', async (t) => {
@@ -295,7 +436,7 @@ test('files that no download made, and symbolic links, in the place of the targe
   const out = path.join(folder, 'y')
   const fetch = () => fetchFrom(share, out, linksOf(linkTo(seederOf(share))))
   await fs.writeFile(`${out}.part`, 'mine')
-  await assert.rejects(fetch(), { code: 'target_exists' })
+  await assert.rejects(fetch(), { code: 'target_blocked', message: /Move it away/ })
   assert.equal(await fs.readFile(`${out}.part`, 'utf8'), 'mine')
   await fs.rm(`${out}.part`)
 
@@ -303,7 +444,7 @@ test('files that no download made, and symbolic links, in the place of the targe
   await fs.mkdir(outside)
   for (const name of [out, `${out}.part`, `${out}.part.map`]) {
     await fs.symlink(outside, name)
-    await assert.rejects(fetch(), { code: 'path_unsafe' }, name)
+    await assert.rejects(fetch(), { code: 'target_blocked' }, name)
     await fs.rm(name)
   }
   await assert.rejects(fetchFrom(share, path.join(folder, 'no/such/y'), linksOf()), { code: 'file_missing' })

@@ -55,6 +55,17 @@ test('at the end a second peer is asked, and the slower one is told to cancel', 
   assert.equal(picker.judge('c', 0), 'unasked')
 })
 
+test('peers that are slow do not keep a third from being asked', () => {
+  const picker = new Picker<string>(1, [{ first: 0, count: 1 }])
+  for (const peer of ['a', 'b', 'c']) picker.add(peer, all)
+  picker.next('a', 1)
+  picker.next('b', 1)
+  assert.equal(picker.next('c', 1), undefined)
+  picker.setSlow('b', true)
+  assert.deepEqual(picker.next('c', 1), { first: 0, count: 1 })
+  assert.deepEqual(picker.settle(0), ['a', 'b', 'c'])
+})
+
 test('whatever peers do, everything is got, and nobody owes a chunk that more than two owe', () => {
   const step = fc.record({
     peer: fc.integer({ min: 0, max: 3 }),

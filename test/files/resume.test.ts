@@ -103,7 +103,7 @@ test('kill -9 at any moment never leaves a wrong file, and what was marked is no
     port: 0,
     now: Date.now,
     random: randomBytes,
-    onLink: (socket) => void seeder.serve(socket),
+    onLink: (socket) => void seeder.serve(socket, 'fetcher'),
   })
   t.after(() => server.stop())
   const start = () => {

@@ -62,7 +62,7 @@ export function linkPair(): [Duplex, Duplex] {
 /** A link to `seeder`; `tap` may change or hold what it sends, as a Transform does. */
 export function linkTo(seeder: Seeder, peer = 'seeder', tap?: Transform['_transform']): Link {
   const [near, far] = linkPair()
-  void seeder.serve(far)
+  void seeder.serve(far, 'fetcher')
   return { peer, path: 'lan', stream: tap ? tapped(near, tap) : near }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import type { Bytes } from '../../node/core/encoding.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
 import { CHUNK_SIZE, verifySpan } from '../../node/core/tree.ts'
@@ -10,9 +10,9 @@ import type { Share, SharedFile } from '../../node/files/share.ts'
 import { bytesOf, linkPair, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 /** A bare link, on which a test says what it likes and reads frame by frame. */
-function bareLink(seeder: Seeder) {
+function bareLink(seeder: Seeder, peer = 'fetcher') {
   const [near, far] = linkPair()
-  const served = seeder.serve(far)
+  const served = seeder.serve(far, peer)
   const frames: Frame[] = []
   let wake = () => {}
   const decoder = new FrameDecoder({
@@ -85,7 +85,7 @@ test('a file that changed after it was shared is not served', async (t) => {
     await change()
     const link = bareLink(seederOf(share))
     link.say(hello(share), { type: 'request', first: 0, count: 1 })
-    assert.equal((await link.hear('bye')).reason, 'file_changed')
+    assert.deepEqual(await link.hear('bye'), { type: 'bye', reason: 'file_changed', chunk: 0 })
   }
 })
 
@@ -137,7 +137,7 @@ test('what was cancelled does not come', async (t) => {
 test('a peer that asks and does not read holds a few blocks of memory, not the file', async (t) => {
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
   const [near, far] = linkPair()
-  void seederOf(share).serve(far)
+  void seederOf(share).serve(far, 'fetcher')
   near.write(encodeFrame(hello(share)))
   near.write(encodeFrame({ type: 'request', first: 0, count: 40 }))
   await new Promise((resolve) => near.once('readable', resolve))
@@ -149,7 +149,7 @@ test('a peer that floods with small questions and reads no answer is cut off, al
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(CHUNK_SIZE * 40))
   const [near, far] = linkPair()
   const closed = new Promise((resolve) => near.once('close', resolve))
-  void seederOf(share).serve(far)
+  void seederOf(share).serve(far, 'fetcher')
   near.write(encodeFrame(hello(share)))
   near.write(encodeFrame({ type: 'request', first: 0, count: 40 }))
   await new Promise((resolve) => near.once('readable', resolve))
@@ -158,11 +158,64 @@ test('a peer that floods with small questions and reads no answer is cut off, al
   await closed
 })
 
-test('more links than are served are told that the seeder is busy', async (t) => {
+test('one peer has four links at most, all peers together 64 as long as they use them', async (t) => {
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
   const seeder = seederOf(share)
-  const links = Array.from({ length: 64 }, () => bareLink(seeder))
-  const late = bareLink(seeder)
-  assert.equal((await late.hear('bye')).reason, 'busy')
-  for (const link of links) link.stream.destroy()
+  const links = Array.from({ length: 64 }, (_, i) => bareLink(seeder, `peer ${i >> 2}`))
+  for (const peer of ['peer 0', 'somebody else'])
+    assert.equal((await bareLink(seeder, peer).hear('bye')).reason, 'busy')
+  links[5]?.stream.destroy()
+  await links[5]?.served
+  assert.equal((await bareLink(seeder, 'peer 0').hear('bye')).reason, 'busy')
+  const next = bareLink(seeder, 'somebody else')
+  next.say(hello(share))
+  await next.hear('bitfield')
+  for (const link of [...links, next]) link.stream.destroy()
+})
+
+/** A clock that the test turns, for the time since and for timers. */
+function heldClock(t: TestContext): (ms: number) => void {
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  return (ms) => {
+    now += ms
+    t.mock.timers.tick(ms)
+  }
+}
+
+test('when all places are taken, who asked for nothing the longest gives way', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
+  const turn = heldClock(t)
+  const seeder = seederOf(share)
+  const links = Array.from({ length: 64 }, (_, i) => bareLink(seeder, `peer ${i}`))
+  for (const link of links) link.say(hello(share))
+  for (const link of links) await link.hear('bitfield')
+  turn(6_000)
+  const idler = links.splice(40, 1)[0]
+  for (const link of links) link.say({ type: 'manifestRequest' })
+  for (const link of links) await link.hear('manifest')
+  const late = bareLink(seeder, 'late')
+  late.say(hello(share))
+  await late.hear('bitfield')
+  assert.equal((await idler?.hear('bye'))?.reason, 'busy')
+  assert.equal((await bareLink(seeder, 'later').hear('bye')).reason, 'busy')
+  for (const link of [...links, late]) link.stream.destroy()
+})
+
+test('who does not greet within five seconds is closed, and so is who says nothing of use for two minutes', async (t) => {
+  const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
+  const turn = heldClock(t)
+  const seeder = seederOf(share)
+  const [silent, chatty] = [bareLink(seeder), bareLink(seeder)]
+  chatty.say(hello(share))
+  await chatty.hear('bitfield')
+  turn(5_000)
+  assert.equal((await silent.hear('bye')).reason, 'idle')
+  for (let said = 0; said < 12; said++) {
+    chatty.say({ type: 'have', first: 0, count: 1 }, { type: 'choke' }, { type: 'cancel', first: 0, count: 1 })
+    await new Promise((resolve) => setImmediate(resolve))
+    turn(10_000)
+  }
+  assert.equal((await chatty.hear('bye')).reason, 'idle')
 })

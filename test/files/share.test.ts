@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import { test } from 'node:test'
+import type { P2pnsError } from '../../node/core/errors.ts'
 import { CHUNK_SIZE } from '../../node/core/tree.ts'
 import { sharePath } from '../../node/files/share.ts'
 import { bytesOf, pair, share, shareBytes, shareFiles, tempFolder } from './rig.ts'
@@ -59,13 +60,28 @@ test('links and pipes inside a folder are left out and named', async (t) => {
   assert.equal(shared.files.size, 1)
 })
 
-test('what is not there, and names that no other system could hold, are errors', async (t) => {
+test('what is not there is an error', async (t) => {
+  await assert.rejects(share(path.join(await tempFolder(t), 'nowhere')), { code: 'file_missing' })
+})
+
+test("a name that no other system could hold is its owner's to change, and is told", async (t) => {
   const folder = await tempFolder(t)
-  await assert.rejects(share(path.join(folder, 'nowhere')), { code: 'file_missing' })
-  await assert.rejects(shareFiles(path.join(folder, 'a'), { 'back\\slash': bytesOf(1) }), { code: 'path_unsafe' })
-  await assert.rejects(shareFiles(path.join(folder, 'b'), { README: bytesOf(1), readme: bytesOf(1) }), {
-    code: 'path_unsafe',
-  })
+  const refused = async (name: string, ...files: (string | Buffer)[]) => {
+    const inner = path.join(folder, crypto.randomUUID())
+    await fs.mkdir(inner)
+    for (const file of files) await fs.writeFile(Buffer.concat([Buffer.from(`${inner}/`), Buffer.from(file)]), 'x')
+    await assert.rejects(share(inner), (error: P2pnsError) => {
+      assert.equal(error.code, 'file_name_invalid')
+      assert.equal(error.exitCode, 2)
+      assert.ok(error.message.includes(JSON.stringify(path.join(inner, name))), error.message)
+      assert.match(error.message, /Rename it/)
+      return true
+    })
+  }
+  for (const name of ['back\\slash', 'new\nline', 'esc\u001b[31m']) await refused(name, name)
+  await refused('readme', 'README', 'readme')
+  await refused('\u00e9', 'e\u0301', '\u00e9')
+  await refused('caf\ufffd', Buffer.from('caf\xe9', 'latin1'))
 })
 
 test('a file that is written to while it is hashed is refused', async (t) => {

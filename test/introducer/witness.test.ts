@@ -24,6 +24,9 @@ import {
 const realm = realmOfWitnesses(1, 4)
 const [pair] = witnessesOf(1) as [KeyPair]
 
+/** A witness that has nobody to ask. */
+const nobodyElse = { wait: async () => {}, peers: () => [], lookup: async () => undefined }
+
 /** A store that survives its witness, and a clock that the test turns. `at` is in seconds. */
 function world(options: { realm?: Realm; pair?: KeyPair } = {}) {
   const disk = new Map<string, Bytes>()
@@ -37,6 +40,7 @@ function world(options: { realm?: Realm; pair?: KeyPair } = {}) {
       createWitness({
         pair,
         realm,
+        ...nobodyElse,
         ...options,
         now: () => self.at * 1000 + 999,
         store: {
@@ -108,6 +112,7 @@ test('of any number of claims at once exactly one gets a receipt, also when the 
       const witness = createWitness({
         pair,
         realm,
+        ...nobodyElse,
         now: () => START * 1000,
         store: {
           get: scheduler.scheduleFunction(async (name: string) => disk.get(name)),

@@ -85,6 +85,17 @@ test('a get survives a storing node that holds an old record and refuses its cor
   assert.ok(same(await reader.dht.get(key), newer))
 })
 
+test('a get shows every valid answer, also the old one of a node that is behind', async (t) => {
+  const [a, b] = [await honestHost(t, 'a'), await honestHost(t, 'b')]
+  await a.records.store(key, older.bytes)
+  await b.records.store(key, newer.bytes)
+  const reader = await honestHost(t, 'reader')
+  await Promise.all([meet(reader, a), meet(reader, b)])
+  const seen: Uint8Array[] = []
+  assert.ok(same(await reader.dht.get(key, { onSeen: (value) => void seen.push(value) }), newer))
+  for (const record of [older, newer]) assert.ok(seen.some((value) => Buffer.compare(value, record.bytes) === 0))
+})
+
 test('a get with nobody to ask ends at once and says so', async (t) => {
   const host = await honestHost(t, 'alone')
   await assert.rejects(

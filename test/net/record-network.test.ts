@@ -87,6 +87,25 @@ test('a newer record that comes later is told of, an older or equal one is not',
   assert.ok(unexpected.mock.callCount() <= 1)
 })
 
+test('every valid answer is shown before it is thrown away, in whatever order they come', async (t) => {
+  const oldest = zoneAt(pair, NOW - 90_000, '192.0.2.3').bytes
+  for (const wait of ['first', 'best'] as const) {
+    for (const [dht, introducers] of [
+      [says(newer), [says(older), says(oldest), fails(forged)]],
+      [says(oldest), [says(newer), says(older), says(undefined)]],
+      [says(older), [says(oldest), says(newer)]],
+    ] as [Source, Source[]][]) {
+      const network = await networkOf(t, dht, introducers)
+      const told = new Set<Uint8Array>()
+      const tell = ({ value }: NetworkRecord) => void told.add(value)
+      const found = await network.get(key, { wait, onNewer: tell, onSeen: tell })
+      await new Promise((resolve) => setImmediate(resolve))
+      if (found) told.add(found.value)
+      assert.deepEqual([told.has(newer), told.has(older), told.has(oldest), told.size], [true, true, true, 3])
+    }
+  }
+})
+
 test('who is about to write hears every source and gets the best', async (t) => {
   for (const [dht, introducers] of [
     [says(newer), [says(older), fails(forged)]],

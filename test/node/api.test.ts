@@ -11,13 +11,7 @@ import { connectNode, serveApi, socketPath } from '../../node/api.ts'
 import type { P2pnsNode, Progress } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { temporaryFolder } from '../helpers/folder.ts'
-
-/** A node that can do what `methods` say; anything else it is asked for fails the test. */
-function nodeWith(methods: Partial<P2pnsNode>): P2pnsNode {
-  const missing = async () => assert.fail('not asked for')
-  const none = { register: missing, resolve: missing, share: missing, fetch: missing, status: missing }
-  return { ...none, peers: missing, keys: missing, clearCache: missing, stop: missing, ...methods }
-}
+import { nodeWith } from '../helpers/node.ts'
 
 /** A served node, and what the command line sees of it. */
 async function served(t: TestContext, methods: Partial<P2pnsNode>) {

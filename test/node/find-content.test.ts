@@ -20,21 +20,27 @@ const PEER = addressOf(pairOf(8).publicKey)
 async function world(...records: string[]) {
   const clock = new Clock()
   const network = new FakeNetwork(clock.now)
-  const rrs = records.map((record) => {
-    const [label = '', ...data] = record.split(' ')
-    return label.startsWith('!')
-      ? rrFromText({ label: label.slice(1), type: 'CNAME', data: data.join(' ') })
-      : rrFromText({ label, type: 'TXT', data: data.join(' ') })
-  })
-  network.plant(zoneDhtKey(bob.publicKey), signZone(bob, BigInt(clock.at) * 1000n, rrs).bytes)
+  const publish = (...texts: string[]) => {
+    network.plant(zoneDhtKey(bob.publicKey), signZone(bob, BigInt(++clock.at) * 1000n, texts.map(recordOf)).bytes)
+  }
+  publish(...records)
   const { names } = await startHome({ clock, network })
   return {
     network,
+    publish,
     find: async (target: string) => {
       const { id, entry, peers } = await findContent(names, target)
       return { id, entry, peers: peers.map(String) }
     },
   }
+}
+
+/** `label text` is a TXT record, `!label target` a CNAME. */
+function recordOf(record: string) {
+  const [label = '', ...data] = record.split(' ')
+  return label.startsWith('!')
+    ? rrFromText({ label: label.slice(1), type: 'CNAME', data: data.join(' ') })
+    : rrFromText({ label, type: 'TXT', data: data.join(' ') })
 }
 
 test('a CID, with or without a path, asks nobody', async () => {
@@ -57,6 +63,15 @@ test('a name leads to the content and the peers that its zone names', async () =
   assert.deepEqual(await find(`${BOB}/photos/1.jpg`), { id: CID, entry: 'photos/1.jpg', peers: [PEER] })
   assert.deepEqual(await find(`www.${BOB}/index.html`), { id: OTHER, entry: 'site/index.html', peers: [PEER] })
   await assert.rejects(find(`mail.${BOB}`), { code: 'content_not_found' })
+})
+
+test('the network is asked for a name even when a record of it is cached, which counts when nobody answers', async () => {
+  const { find, network, publish } = await world(`_dnslink dnslink=/p2pns/${CID}`)
+  assert.equal((await find(BOB)).id, CID)
+  publish(`_dnslink dnslink=/p2pns/${OTHER}`)
+  assert.equal((await find(BOB)).id, OTHER)
+  network.up = false
+  assert.equal((await find(BOB)).id, OTHER)
 })
 
 test('a link brings its peers along', async () => {

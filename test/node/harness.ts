@@ -1,4 +1,5 @@
 /** Homes without sockets: real parts of a node over tables in memory, a network that a test scripts, a clock it turns. */
+import assert from 'node:assert/strict'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import type { Libp2p } from '@libp2p/interface'
 import { peerIdFromPublicKey } from '@libp2p/peer-id'
@@ -6,7 +7,14 @@ import { createWitness } from '../../introducer/witness.ts'
 import type { PendingClaim } from '../../node/claims.ts'
 import type { Registered, RegisterRequest } from '../../node/contract.ts'
 import { parseAuth } from '../../node/core/claim.ts'
-import { type Descriptor, parseDescriptor, signDescriptor } from '../../node/core/descriptor.ts'
+import {
+  type Descriptor,
+  encodeBody,
+  encodeDescriptor,
+  parseDescriptor,
+  signBody,
+  signDescriptor,
+} from '../../node/core/descriptor.ts'
 import { type Bytes, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
@@ -17,11 +25,13 @@ import { type Learnt, Names, type Pin } from '../../node/names.ts'
 import { Introducer } from '../../node/net/introducers.ts'
 import type { GetOptions, NetworkRecord, RecordNetwork } from '../../node/net/record-network.ts'
 import { OwnZones, type ZoneState } from '../../node/own-zones.ts'
+import { type ProofRow, Proofs } from '../../node/proofs.ts'
 import { type Published, Publisher } from '../../node/publisher.ts'
 import { type PinnedRealm, Realms } from '../../node/realms.ts'
 import { register } from '../../node/register.ts'
 import type { Table } from '../../node/store.ts'
-import { pairOf, START } from '../helpers/leases.ts'
+import { Witnesses } from '../../node/witnesses.ts'
+import { pairOf, realmOfWitnesses, START, witnessesOf } from '../helpers/leases.ts'
 import { memoryTable } from '../helpers/table.ts'
 
 /** Milliseconds. */
@@ -90,17 +100,36 @@ export class FakeIntroducer extends Introducer {
   describe: () => Bytes
   readonly #witness
 
-  constructor(clock: Clock, options: { pair?: KeyPair; bits?: number } = {}) {
+  /** `others`: the witnesses of its realm, itself among them or not. */
+  constructor(
+    clock: Clock,
+    options: { pair?: KeyPair; bits?: number; realm?: Realm; others?: readonly FakeIntroducer[] } = {},
+  ) {
     const pair = options.pair ?? pairOf(100)
     super({} as Libp2p, addressOf(pair.publicKey), clock.now)
-    this.realm = realmOf([pair.publicKey], options.bits ?? 2)
+    this.realm = options.realm ?? realmOf([pair.publicKey], options.bits ?? 2)
     this.describe = () =>
       signDescriptor({ realm: this.realm, displayName: '', addresses: [this.address], issued: START }, pair)
     const store = {
       get: async (name: string) => this.signed.get(name),
       put: async (name: string, bytes: Bytes) => void this.signed.set(name, bytes),
     }
-    this.#witness = createWitness({ pair, realm: this.realm, store, now: clock.now })
+    this.#witness = createWitness({
+      pair,
+      realm: this.realm,
+      store,
+      now: clock.now,
+      wait: settled,
+      lookup: async () => undefined,
+      peers: () =>
+        (options.others ?? [])
+          .filter((other) => other !== this)
+          .map((other) => ({
+            key: other.witnessKey,
+            gossip: (claim, auth, previous) => other.gossip(claim, auth, previous),
+            lease: (name) => other.lease(name),
+          })),
+    })
   }
 
   override async descriptor(): Promise<Descriptor> {
@@ -108,11 +137,17 @@ export class FakeIntroducer extends Introducer {
     return parseDescriptor(this.describe())
   }
 
-  override async claim(claim: Bytes, auth: Bytes): Promise<Bytes> {
+  override async claim(claim: Bytes, auth: Bytes, options: { previous?: Lease } = {}): Promise<Bytes> {
     this.#checkUp()
-    const receipt = await this.#witness.claim(claim, parseAuth(auth))
+    const from = options.previous ? { previous: options.previous } : {}
+    const receipt = await this.#witness.claim(claim, parseAuth(auth), from)
     await this.afterClaim()
     return encodeReceipt(receipt)
+  }
+
+  override async gossip(claim: Bytes, auth: Bytes, previous?: Lease): Promise<void> {
+    this.#checkUp()
+    await this.#witness.gossip(claim, parseAuth(auth), previous)
   }
 
   override async lease(name: string): Promise<Lease | undefined> {
@@ -124,6 +159,18 @@ export class FakeIntroducer extends Introducer {
   #checkUp(): void {
     if (!this.up) throw new P2pnsError('network_unreachable', `The introducer ${this.address} does not answer`)
   }
+}
+
+/** The introducers of one realm of `count` witnesses, in the order of its keys. */
+export function fakeRealm(clock: Clock, count: number): FakeIntroducer[] {
+  const [realm, pairs] = [realmOfWitnesses(count, 2), witnessesOf(count)]
+  const introducers: FakeIntroducer[] = []
+  for (const pair of pairs) introducers.push(new FakeIntroducer(clock, { pair, realm, others: introducers }))
+  const addresses = introducers.map(({ address }) => address)
+  const body = encodeBody({ realm, displayName: '', addresses, issued: START })
+  const descriptor = encodeDescriptor(body, new Map(pairs.map((pair, i) => [i, signBody(body, pair)])))
+  for (const introducer of introducers) introducer.describe = () => descriptor
+  return introducers
 }
 
 /** A multiaddr that ends in the peer id of `publicKey`. */
@@ -140,6 +187,7 @@ export interface Disk {
   cache: Table<Learnt>
   pins: Table<Pin>
   petnames: Table<string>
+  proofs: Table<ProofRow>
 }
 
 export function emptyDisk(): Disk {
@@ -151,6 +199,7 @@ export function emptyDisk(): Disk {
     cache: memoryTable(),
     pins: memoryTable(),
     petnames: memoryTable(),
+    proofs: memoryTable(),
   }
 }
 
@@ -159,6 +208,7 @@ export interface Home {
   publisher: Publisher
   names: Names
   realms: Realms
+  proofs: Proofs
   register: (request: RegisterRequest & { content?: string }, signal?: AbortSignal) => Promise<Registered>
 }
 
@@ -170,6 +220,8 @@ export async function startHome(options: {
   /** Any byte: homes with the same one have the same keys. */
   seed?: number
   introducers?: FakeIntroducer[]
+  /** Introducers that the home is not pointed at, but may be told of. */
+  others?: FakeIntroducer[]
   addresses?: () => string[]
 }): Promise<Home> {
   const { clock, network, disk = emptyDisk(), introducers = [] } = options
@@ -184,19 +236,24 @@ export async function startHome(options: {
     addresses: options.addresses ?? (() => []),
     now,
   })
-  await Promise.all([realms.load(), own.load()])
-  const names = new Names({ network, own, realms, cache: disk.cache, pins: disk.pins, petnames: disk.petnames, now })
+  const proofs = new Proofs(disk.proofs, realms, now)
+  await Promise.all([realms.load(), own.load(), proofs.load()])
+  const { cache, pins, petnames } = disk
+  const names = new Names({ network, own, realms, cache, pins, petnames, proofs, now })
   const parts = {
     own,
     names,
     network,
     pending: disk.pending,
-    introducers,
-    realmOf: (introducer: Introducer, signal?: AbortSignal) => realms.pinFrom(introducer, signal),
+    witnesses: new Witnesses(introducers, realms, (address) => {
+      const known = options.others?.find((other) => other.address === address)
+      assert.ok(known, `nobody is at ${address}`)
+      return known
+    }),
     now,
   }
   const job = (signal?: AbortSignal) => (signal ? { signal } : {})
-  return { own, publisher, names, realms, register: (request, signal) => register(parts, request, job(signal)) }
+  return { own, publisher, names, realms, proofs, register: (request, signal) => register(parts, request, job(signal)) }
 }
 
 /** Lets everything run that waits for nothing but promises. */

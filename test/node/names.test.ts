@@ -430,7 +430,8 @@ test('a short name is known by its lease', async () => {
   network.plant(ALICE_KEY, named(lease, zoneAt(owner, t0)))
   const { zone, known } = await lookup('www.alice.p2p')
   assert.deepEqual(zone.key, owner.publicKey)
-  assert.deepEqual(known, { kind: 'lease', receipts: 1, witnesses: 1, stale: false, source: 'dht' })
+  const pinned = new Date(t0).toISOString()
+  assert.deepEqual(known, { kind: 'lease', receipts: 1, witnesses: 1, pinned, stale: false, source: 'dht' })
 })
 
 test('each realm that is trusted is asked, and one that fails does not hide what another has', async () => {

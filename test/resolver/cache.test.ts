@@ -81,6 +81,16 @@ test('a flood of names that do not exist pushes out no name that does', () => {
   assert.equal(cache.get(asked('x0.p2p')), undefined)
 })
 
+test('what is kept counts with the offsets beside its bytes', () => {
+  const cache = new AnswerCache(new Clock().now)
+  const rr = { ...rrFromText({ type: 'A', data: '192.0.2.1' }), name: 'a.p2p' }
+  const answers = Array.from({ length: 600 }, () => rr)
+  const template = toTemplate(asked('a.p2p'), { rcode: 0, answers, authority: [], ede: undefined, lifetime: 60 })
+  // 16 bytes of each record and as many for its two offsets: 840 such answers are 16 MiB.
+  for (let i = 0; i < 1_200; i++) cache.set(asked(`x${i}.p2p`), template, 60)
+  assert.equal(cache.get(asked('x300.p2p')), undefined)
+})
+
 test('cleared is empty', () => {
   const cache = new AnswerCache(new Clock().now)
   put(cache, 'a.p2p', 60)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { test } from 'node:test'
 import { isError, P2pnsError } from '../../node/core/errors.ts'
 import { createResolver } from '../../resolver/index.ts'
@@ -134,6 +134,55 @@ test('when too many names are looked up at once the rest is refused, and nothing
   const answer = await ask(resolver.port, 'one-more.p2p', { edns: 1232 })
   assert.deepEqual([answer.rcode, extendedErrorOf(answer)], ['SERVFAIL', [23, 'Too many names are being looked up']])
   assert.equal((await ask(resolver.port, 'alice.p2p')).rcode, 'NOERROR')
+})
+
+test('what is known needs no lookup, however many others are looked up, and is shown though it is stale when there is no room', async (t) => {
+  const known = lookupIn({ ...zones, 'old.p2p': zones['alice.p2p'] }, () => NOW)
+  const resolver = await startResolver(t, {
+    lookup: () => new Promise(() => {}),
+    known: async (apex) => ({
+      ...(await known(apex, { signal: AbortSignal.abort() })),
+      stale: apex === 'old.p2p',
+    }),
+  })
+  for (let i = 0; i < 4; i++) {
+    const packets = Array.from({ length: 64 }, (_, j) => query(`x${i}-${j}.p2p`))
+    void overTcp(resolver.port, packets).catch(() => {})
+  }
+  while (resolver.stats().lookups < 256) await new Promise(setImmediate)
+  assert.equal((await ask(resolver.port, 'alice.p2p')).rcode, 'NOERROR')
+  const old = await ask(resolver.port, 'old.p2p', { edns: 1232 })
+  assert.deepEqual([old.rcode, extendedErrorOf(old)], ['NOERROR', [3, 'old.p2p could not be refreshed']])
+  assert.equal((await ask(resolver.port, 'new.p2p')).rcode, 'SERVFAIL')
+  assert.equal(resolver.stats().lookups, 256)
+})
+
+test('when all connections are taken the idlest of the client with the most makes room', async (t) => {
+  const { port } = await startResolver(t, { lookup, host: '0.0.0.0' })
+  const open = (localAddress: string) => connect({ port, host: '127.0.0.1', localAddress })
+  const modest = open('127.0.0.2')
+  await once(modest, 'connect')
+  const crowd = []
+  for (let i = 0; i < 255; i++) {
+    const socket = open('127.0.0.1')
+    crowd.push(socket)
+    await once(socket, 'connect')
+  }
+  const [oldest, second] = crowd
+  assert.ok(oldest && second)
+  const packet = query('alice.p2p')
+  const framed = Buffer.concat([Buffer.from([0, packet.length]), packet])
+  oldest.write(framed)
+  await once(oldest, 'data')
+  const closed = once(second, 'close')
+  second.resume()
+  const late = open('127.0.0.3')
+  late.write(framed)
+  await once(late, 'data')
+  await closed
+  modest.write(framed)
+  await once(modest, 'data')
+  for (const socket of [modest, late, ...crowd]) socket.destroy()
 })
 
 test('when the network cannot be asked the answer says so, and a second later it is asked again', async (t) => {

@@ -63,7 +63,7 @@ export class Machine {
         },
         (error: unknown) => {
           this.#boot = () => {}
-          reject(error as Error)
+          reject(error)
         },
       )
     })
@@ -92,7 +92,7 @@ export class Machine {
           if (life === this.#life) resolve(value)
         },
         (error: unknown) => {
-          if (life === this.#life) reject(error as Error)
+          if (life === this.#life) reject(error)
         },
       )
     })

@@ -5,8 +5,8 @@ import type { Surroundings } from './home.ts'
 import { Ledger } from './ledger.ts'
 import { type Faults, Machine } from './machine.ts'
 import { HOSTILITIES, StoringNode } from './storing.ts'
-import type { World } from './world.ts'
 import { honestPost, type Lie, lyingPost, type Post } from './witnesses.ts'
+import type { World } from './world.ts'
 
 export const NAME = 'alice'
 
@@ -42,9 +42,11 @@ export function castOf(
     return made
   }
   const hostile = new Set(random.shuffled([...Array(options.nodes).keys()]).slice(0, options.hostileNodes ?? 0))
+  // All of one mind, or each in its own way.
+  const kinds = random.chance(0.5) ? [random.pick(HOSTILITIES)] : HOSTILITIES
   const nodes = Array.from(
     { length: options.nodes },
-    (_, i) => new StoringNode(machine(`node-${i}`), hostile.has(i) ? random.pick(HOSTILITIES) : undefined),
+    (_, i) => new StoringNode(machine(`node-${i}`), hostile.has(i) ? random.pick(kinds) : undefined),
   )
   const liars = random.shuffled([...sorted.keys()]).slice(0, lies.length)
   const posts: Post[] = []

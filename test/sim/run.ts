@@ -8,14 +8,9 @@ export type Counts = Record<string, number>
 export type Scenario = (world: World) => Promise<Counts>
 
 export class SimFailure extends Error {
-  readonly seed: number
-  readonly log: readonly string[]
-
   constructor(scenario: string, seed: number, log: readonly string[], cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause)
     super(`${scenario}, seed ${seed}: ${why}\n${log.join('\n')}`, { cause })
-    this.seed = seed
-    this.log = log
   }
 }
 

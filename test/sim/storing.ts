@@ -35,7 +35,7 @@ export class StoringNode {
     this.machine = machine
     this.id = sha256(utf8(machine.name))
     this.hostility = hostility
-    this.#guard = new RecordGuard(new MemoryDatastore(), machine.now)
+    this.#guard = new RecordGuard(new MemoryDatastore(), machine.now, this.id)
   }
 
   async get(key: Bytes): Promise<Bytes | undefined> {
@@ -48,7 +48,7 @@ export class StoringNode {
         return undefined
       case 'garbage':
         return damaged(this.machine, (await this.#guard.value(key)) ?? this.machine.world.random.bytes(200))
-      case 'silence':
+      default:
         return new Promise(() => {})
     }
   }
@@ -111,7 +111,12 @@ export function dhtOn(machine: Machine, nodes: readonly StoringNode[]): Dht {
         return { type: EventTypes.PEER_RESPONSE, messageType: MessageType.PUT_VALUE, record: { key, value } }
       }),
   }
-  return new Dht(kad as unknown as KadDHT, machine.now)
+  // As a client: it stores nothing itself.
+  return new Dht(
+    kad as unknown as KadDHT,
+    new RecordGuard(new MemoryDatastore(), machine.now, sha256(utf8(machine.name))),
+    machine.now,
+  )
 }
 
 /** The answers of `nodes` as they come, a few being asked at a time; one that fails or is silent has none. */

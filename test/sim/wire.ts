@@ -23,7 +23,7 @@ export function call<T>(from: Machine, to: Machine, timeout: number, work: () =>
     }
     void to.alive(work()).then(
       (value) => answer(() => resolve(value)),
-      (error: unknown) => answer(() => reject(error as Error)),
+      (error: unknown) => answer(() => reject(error)),
     )
   }
   world.after(timeout, () => reject(new P2pnsError('timed_out', `${to.name} did not answer ${from.name}`)))
@@ -40,7 +40,13 @@ function areApart(a: Machine, b: Machine): boolean {
 export function split(world: World, machines: readonly Machine[], ms: number): void {
   world.note('network', `splits for ${ms} ms`)
   for (const machine of machines) machine.side = world.random.pick(['left', 'right'])
-  world.note('network', `left: ${machines.filter(({ side }) => side === 'left').map(({ name }) => name).join(' ')}`)
+  world.note(
+    'network',
+    `left: ${machines
+      .filter(({ side }) => side === 'left')
+      .map(({ name }) => name)
+      .join(' ')}`,
+  )
   world.after(ms, () => {
     for (const machine of machines) machine.side = 'both'
     world.note('network', 'is whole again')

@@ -1,11 +1,19 @@
 /** Introducers of one realm: real witnesses on machines that crash, liars among them, and the way that others reach them. */
 import type { Libp2p } from '@libp2p/interface'
-import { createWitness, type Witness } from '../../introducer/witness.ts'
-import { parseAuth, parseClaim } from '../../node/core/claim.ts'
+import { createWitness, type From, type Witness } from '../../introducer/witness.ts'
+import { MAX_TERM, parseAuth, parseClaim } from '../../node/core/claim.ts'
 import { type Bytes, fromHex, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
-import { encodeReceipt, type Lease, leaseDhtKey, parseLease, parseNamed, signReceipt } from '../../node/core/lease.ts'
+import {
+  CLAIM_WINDOW,
+  encodeReceipt,
+  type Lease,
+  leaseDhtKey,
+  parseLease,
+  parseNamed,
+  signReceipt,
+} from '../../node/core/lease.ts'
 import { realmId } from '../../node/core/realm.ts'
 import { checkRecord } from '../../node/core/records.ts'
 import { Introducer } from '../../node/net/introducers.ts'
@@ -29,20 +37,29 @@ export interface Post {
   lie: Lie | undefined
   records: StoringNode
   /** Resolves to a receipt's bytes. */
-  claim(claimBytes: Bytes, authBytes: Bytes, from: string): Promise<Bytes>
-  gossip(claimBytes: Bytes, authBytes: Bytes): Promise<void>
+  claim(claimBytes: Bytes, authBytes: Bytes, from: From): Promise<Bytes>
+  gossip(claimBytes: Bytes, authBytes: Bytes, previous?: Lease): Promise<void>
   lease(name: string): Promise<Bytes | undefined>
+  /** Its disk is lost, and it knows that. */
+  lose(): void
 }
 
 /** An honest introducer: `others` are all of its realm, itself included. */
-export function honestPost(machine: Machine, pair: KeyPair, ledger: Ledger, others: readonly Post[], nodes: readonly StoringNode[]): Post {
+export function honestPost(
+  machine: Machine,
+  pair: KeyPair,
+  ledger: Ledger,
+  others: readonly Post[],
+  nodes: readonly StoringNode[],
+): Post {
   const { realm } = ledger
   const rid = realmId(realm)
   let witness: Witness
+  let lostUntil = 0
   const peer = (other: Post) => ({
     key: other.pair.publicKey,
-    gossip: (claimBytes: Bytes, authBytes: Bytes) =>
-      call(machine, other.machine, TIMEOUT, () => other.gossip(claimBytes, authBytes)),
+    gossip: (claimBytes: Bytes, authBytes: Bytes, previous?: Lease) =>
+      call(machine, other.machine, TIMEOUT, () => other.gossip(claimBytes, authBytes, previous)),
     lease: async (name: string) => {
       const bytes = await call(machine, other.machine, TIMEOUT, () => other.lease(name))
       return bytes && parseLease(bytes)
@@ -61,7 +78,7 @@ export function honestPost(machine: Machine, pair: KeyPair, ledger: Ledger, othe
       },
       put: (name: string, bytes: Bytes) => table.put(name, toHex(bytes)),
     }
-    const options = {
+    witness = createWitness({
       pair,
       realm,
       store,
@@ -69,24 +86,29 @@ export function honestPost(machine: Machine, pair: KeyPair, ledger: Ledger, othe
       wait: (ms: number) => machine.wait(ms),
       peers: () => others.filter((other) => other.machine !== machine).map(peer),
       lookup,
-      random: () => machine.world.random.next(),
-    }
-    witness = createWitness(options)
+      lostUntil: async () => lostUntil,
+    })
   })
   return {
     machine,
     pair,
     lie: undefined,
     records: new StoringNode(machine),
-    async claim(claimBytes, authBytes) {
+    async claim(claimBytes, authBytes, from) {
       const auth = parseAuth(authBytes)
-      const receipt = await witness.claim(claimBytes, auth)
+      const receipt = await witness.claim(claimBytes, auth, from)
       machine.note(`signs ${called(claimBytes)}`)
       ledger.add(claimBytes, auth, receipt)
       return encodeReceipt(receipt)
     },
-    gossip: async () => {},
+    gossip: (claimBytes, authBytes, previous) => witness.gossip(claimBytes, parseAuth(authBytes), previous),
     lease: (name) => witness.lease(name),
+    lose() {
+      machine.note('loses its disk')
+      machine.loseDisk()
+      // As introducer/index.ts reckons.
+      lostUntil = Math.floor(machine.now() / 1000) + CLAIM_WINDOW + MAX_TERM
+    },
   }
 }
 
@@ -110,6 +132,7 @@ export function lyingPost(machine: Machine, pair: KeyPair, ledger: Ledger, lie: 
     },
     gossip: async () => {},
     lease: async () => undefined,
+    lose() {},
   }
 }
 
@@ -139,12 +162,14 @@ export class SimIntroducer extends Introducer {
     await this.#ask(TIMEOUT, (post) => post.records.put(key, value))
   }
 
-  override async claim(claimBytes: Bytes, authBytes: Bytes): Promise<Bytes> {
-    const { name } = this.#machine
+  override async claim(claimBytes: Bytes, authBytes: Bytes, options: { previous?: Lease } = {}): Promise<Bytes> {
+    const { previous } = options
+    const from = { block: this.#machine.name, ...(previous ? { previous } : {}) }
     try {
-      return await this.#ask(CLAIM_TIMEOUT, (post) => post.claim(claimBytes, authBytes, name))
+      return await this.#ask(CLAIM_TIMEOUT, (post) => post.claim(claimBytes, authBytes, from))
     } catch (error) {
-      this.#machine.note(`is refused by ${this.#post.machine.name}: ${error instanceof P2pnsError ? error.code : String(error)}`)
+      const why = error instanceof P2pnsError ? error.code : String(error)
+      this.#machine.note(`is refused by ${this.#post.machine.name}: ${why}`)
       throw error
     }
   }

@@ -95,9 +95,10 @@ export class World {
    */
   #takeTime(): () => void {
     const real = { setTimeout, clearTimeout, setInterval, clearInterval }
-    const { timeout } = AbortSignal
+    const timeout = AbortSignal.timeout.bind(AbortSignal)
     const { now } = Date
     const { random } = Math
+    const ends = new Set<() => void>()
     const forbid = (what: string) => () => {
       throw new Error(`${what} was called in a simulated run`)
     }
@@ -111,12 +112,19 @@ export class World {
     })
     AbortSignal.timeout = (ms) => {
       const controller = new AbortController()
-      this.after(ms, () => controller.abort(new DOMException('The operation took too long', 'TimeoutError')))
+      const end = () => {
+        ends.delete(end)
+        controller.abort(new DOMException('The operation took too long', 'TimeoutError'))
+      }
+      ends.add(end)
+      this.after(ms, end)
       return controller.signal
     }
     Date.now = forbid('Date.now')
     Math.random = forbid('Math.random')
     return () => {
+      // Node keeps whoever listens to a signal that is made of others until it is aborted, and with it this whole world.
+      for (const end of ends) end()
       Object.assign(globalThis, real)
       AbortSignal.timeout = timeout
       Date.now = now

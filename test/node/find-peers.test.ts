@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { Duplex } from 'node:stream'
+import { test } from 'node:test'
+import { publicKeyFromRaw } from '@libp2p/crypto/keys'
+import type { PeerId } from '@libp2p/interface'
+import { peerIdFromPublicKey } from '@libp2p/peer-id'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { P2pnsError } from '../../node/core/errors.ts'
+import { linksTo, type PeerSource } from '../../node/find-peers.ts'
+import type { ProviderPeer } from '../../node/net/dht.ts'
+import type { Link } from '../../node/net/paths.ts'
+import { pairOf } from '../helpers/leases.ts'
+
+const peerId = (n: number) => peerIdFromPublicKey(publicKeyFromRaw(pairOf(n).publicKey))
+const SELF = peerId(0)
+const provider = (n: number, ...addresses: string[]): ProviderPeer => ({
+  id: peerId(n),
+  addresses: (addresses.length > 0 ? addresses : [`/ip4/192.0.2.${n % 250}/tcp/${n}`]).map((text) => multiaddr(text)),
+})
+const hint = (n: number, address = '/ip4/198.51.100.1/tcp/1') => multiaddr(`${address}/p2p/${peerId(n).toString()}`)
+
+/** A network in which every dial is written down, and those `answers` says come to something. */
+function world(providers: ProviderPeer[], answers: (to: string) => boolean, changes: Partial<PeerSource> = {}) {
+  const dials: string[] = []
+  let most = 0
+  let now = 0
+  const links: Link[] = []
+  const source: PeerSource = {
+    self: SELF,
+    async *providers() {
+      yield* providers
+    },
+    remembered: async () => [],
+    isLocal: () => false,
+    connect: async (to: PeerId | Multiaddr[]) => {
+      dials.push(String(to))
+      most = Math.max(most, ++now)
+      await new Promise((resolve) => setImmediate(resolve))
+      if (!answers(String(to))) {
+        now--
+        throw new P2pnsError('peer_unreachable', 'nobody is there')
+      }
+      const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+      stream.once('close', () => now--)
+      const link = { peer: String(to), path: 'lan', stream }
+      links.push(link)
+      return link
+    },
+    random: (end) => end - 1,
+    ...changes,
+  }
+  const found = linksTo(source, [], new AbortController().signal)
+  return { source, found, dials, links, most: () => most }
+}
+
+test('the publisher is found behind a hundred dead provider records', async () => {
+  const dead = Array.from({ length: 100 }, (_, i) => provider(i + 2))
+  const last = String(hint(1, '/ip4/203.0.113.1/tcp/1'))
+  const { found, most } = world([...dead, provider(1, '/ip4/203.0.113.1/tcp/1')], (to) => to === last, {
+    random: () => 0,
+  })
+  const peers: string[] = []
+  for await (const { peer } of found) peers.push(peer)
+  assert.deepEqual(peers, [last])
+  assert.equal(most(), 16)
+})
+
+test('a fetch dials no more than two hundred times', async () => {
+  const { found, dials } = world(
+    Array.from({ length: 300 }, (_, i) => provider(i + 1)),
+    () => false,
+  )
+  for await (const _ of found) assert.fail('nobody answers')
+  assert.equal(dials.length, 200)
+})
+
+test('sixteen links are open at a time, and one that closes makes room for another', async () => {
+  const { found, links, dials } = world(
+    Array.from({ length: 40 }, (_, i) => provider(i + 1)),
+    () => true,
+  )
+  for (let i = 0; i < 16; i++) await found.next()
+  assert.equal(dials.length, 16)
+  links[3]?.stream.destroy()
+  const more = await found.next()
+  assert.equal(more.done, false)
+  assert.equal(dials.length, 17)
+  await found.return(undefined)
+})
+
+test('a search that is left while all links are open ends', async () => {
+  const stop = new AbortController()
+  const { source } = world(
+    Array.from({ length: 40 }, (_, i) => provider(i + 1)),
+    () => true,
+  )
+  const found = linksTo(source, [], stop.signal)
+  for (let i = 0; i < 16; i++) await found.next()
+  const next = found.next()
+  stop.abort()
+  assert.equal((await next).done, true)
+})
+
+test('peers that the name gives come first, strangers in the order of the dice', async () => {
+  const { source, dials } = world([provider(1), provider(2), provider(3)], () => false)
+  for await (const _ of linksTo(source, [hint(9)], new AbortController().signal)) assert.fail('nobody answers')
+  const [first, ...others] = dials
+  assert.equal(first, String(hint(9)))
+  assert.equal(others.length, 3)
+})
+
+test('a peer whose hinted address is dead is tried where the DHT says it is, and a reached one is not dialled twice', async () => {
+  const { source, dials } = world([provider(5, '/ip4/203.0.113.5/tcp/5')], (to) => to.startsWith('/ip4/203'))
+  const peers: string[] = []
+  for await (const { peer } of linksTo(source, [hint(5)], new AbortController().signal)) peers.push(peer)
+  assert.deepEqual(dials, [String(hint(5)), String(hint(5, '/ip4/203.0.113.5/tcp/5'))])
+  assert.equal(peers.length, 1)
+
+  const again = world([provider(5, '/ip4/203.0.113.5/tcp/5')], () => true)
+  for await (const _ of linksTo(again.source, [hint(5)], new AbortController().signal)) again.links[0]?.stream.destroy()
+  assert.deepEqual(again.dials, [String(hint(5))])
+})
+
+test('a stranger cannot send us to our own machine or to a name, unless the network is on this machine', async () => {
+  const bad = ['/ip4/127.0.0.1/tcp/22', '/ip6/::1/tcp/22', '/ip6/::ffff:127.0.0.1/tcp/1', '/ip4/0.0.0.0/tcp/1']
+  const providers = [provider(1, ...bad, '/dns4/localhost/tcp/22'), provider(2, ...bad, '/ip4/192.0.2.2/tcp/2')]
+  const remembered = async () => [multiaddr('/ip4/127.0.0.1/tcp/23')]
+  const { found, dials } = world(providers, () => false, { remembered })
+  for await (const _ of found) assert.fail('nobody answers')
+  assert.deepEqual(dials, [String(hint(2, '/ip4/192.0.2.2/tcp/2'))])
+  const here = world([provider(1, '/ip4/127.0.0.1/tcp/4001')], () => false, { isLocal: () => true })
+  for await (const _ of here.found) assert.fail('nobody answers')
+  assert.deepEqual(here.dials, [String(hint(1, '/ip4/127.0.0.1/tcp/4001'))])
+})
+
+test('sixteen addresses of a peer are tried, whatever it claims', async () => {
+  const many = Array.from({ length: 60 }, (_, i) => `/ip4/192.0.2.1/tcp/${i + 1}`)
+  const { found, dials } = world([provider(1, ...many)], () => false)
+  for await (const _ of found) assert.fail('nobody answers')
+  assert.equal(dials[0]?.split(',').length, 16)
+})
