@@ -136,9 +136,10 @@ export interface Status {
   introducers: { address: string; connected: boolean }[]
   peers: number
   dns?: string
-  /** `warning`: its lease ends soon, and what to do. */
-  names: { name: string; keyName: string; seq: string; until?: string; warning?: string }[]
+  names: { name: string; keyName: string; seq: string; until?: string }[]
   shares: { cid: string; path: string; bytes: number; files: number }[]
+  /** What the person should look into: names that end soon, two owners of one name, a witness that lied. */
+  warnings: string[]
 }
 
 export interface PeerStatus {

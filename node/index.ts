@@ -201,9 +201,14 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         keyName,
         seq: String(zone?.seq ?? 0n),
         ...(lease ? { until: new Date(lease.claim.until * 1000).toISOString() } : {}),
-        ...(lease ? warned(expiryWarning(lease, now(), renewal?.trouble(label))) : {}),
       })),
       shares: content.shares(),
+      warnings: [
+        ...own
+          .all()
+          .flatMap(({ label, lease }) => (lease && expiryWarning(lease, now(), renewal?.trouble(label))) ?? []),
+        ...(await trust.warnings()),
+      ],
     }),
     peers: async () =>
       connectedPeers(host.libp2p).map((peer) => ({
@@ -225,10 +230,6 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     exportProof: async (what) => trust.exportProof(what),
     stop: () => running.disposeAsync(),
   }
-}
-
-function warned(warning: string | undefined): { warning?: string } {
-  return warning === undefined ? {} : { warning }
 }
 
 /** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */

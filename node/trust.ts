@@ -119,6 +119,19 @@ export class Trust {
     }
   }
 
+  /** What is wrong, in a line each. */
+  async warnings(): Promise<string[]> {
+    const { names, proofs } = await this.list()
+    return [
+      ...names
+        .filter(({ conflict }) => conflict !== undefined && !conflict.settled)
+        .map(({ name }) => `${name} has two owners that do not follow from each other; see \`p2pns trust\``),
+      ...proofs.map(
+        ({ witness }) => `the witness ${witness} has lied and does not count any more; see \`p2pns trust\``,
+      ),
+    ]
+  }
+
   /**
    * Gives a petname (`bob` or `bob.pet.p2p`) to the key that `target` leads to now, and to no other later; without a target
    * takes it back. Errors: name_invalid, not_known, and those of a lookup.

@@ -36,5 +36,6 @@ function statusLines(status: Status): string[] {
     shares: status.shares.map(
       ({ cid, path, bytes, files }) => `${cid}  ${path}  (${count(files, 'file')}, ${formatBytes(bytes)})`,
     ),
+    warnings: status.warnings,
   })
 }

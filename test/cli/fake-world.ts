@@ -21,6 +21,7 @@ export const STATUS: Status = {
   peers: 1,
   names: [{ name: 'alice.p2p', keyName: KEY_NAME, seq: '1', until: '2027-02-18T00:00:00.000Z' }],
   shares: [{ cid: CID, path: '/home/alice/photos', bytes: 20_000_000, files: 3 }],
+  warnings: ['alice.p2p ends in 5 days'],
 }
 
 /** Every call is noted as `[method, ...arguments]`, without signals and callbacks. */
