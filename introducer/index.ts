@@ -108,13 +108,13 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
 
   let http: HttpServer | undefined
   if (options.http) {
-    http = await startHttp(options.http, {
+    const server = await startHttp(options.http, {
       connections: () => libp2p.getConnections().length,
       records: () => records.records,
       counters,
     })
-    const { stop } = http
-    started.defer(() => stop())
+    started.defer(() => server.stop())
+    http = server
   }
   const running = started.move()
   return {

@@ -7,6 +7,7 @@ import {
   checkShownWork,
   checkSuccessor,
   freeFrom,
+  mayReplace,
 } from '../node/core/claim.ts'
 import { type Bytes, equalBytes, toHex } from '../node/core/encoding.ts'
 import { isError, P2pnsError } from '../node/core/errors.ts'
@@ -94,7 +95,7 @@ function checkHolder({ claim, auth, previous }: Asked, last: Lease, facts: Facts
     throw new P2pnsError('name_taken', `"${claim.name}" belongs to somebody else until ${until}`)
   }
   const base = previous !== undefined && isLater(previous, last, facts) ? previous : last
-  checkSuccessor(base.claim, claim, auth)
+  if (!mayReplace(base, { claim, auth })) checkSuccessor(base.claim, claim, auth)
   // Also of what was skipped: a receipt for a longer term is in the world.
   if (claim.from < last.claim.from || claim.until < last.claim.until) {
     throw new P2pnsError('lease_invalid', `The claim to "${claim.name}" begins or ends before one that was signed`)
@@ -107,7 +108,7 @@ function isLater(previous: Lease, last: Lease, facts: Facts): boolean {
   if (previous.claim.version < last.claim.version) return false
   if (isWholeHere(previous, facts)) return true
   return passes(() => {
-    checkSuccessor(last.claim, previous.claim, previous.auth)
+    if (!mayReplace(last, previous)) checkSuccessor(last.claim, previous.claim, previous.auth)
     checkAuth(previous.claim, previous.auth)
   })
 }

@@ -15,6 +15,7 @@ import { renewableFrom } from './renewal.ts'
 import { type StandingParts, standingOf } from './standing.ts'
 import type { Table } from './store.ts'
 import {
+  baseOf,
   keepName,
   type PendingChange,
   releaseName,
@@ -106,7 +107,7 @@ async function change(
   return parts.own.oneAtATime(label, async () => {
     const own = await parts.own.open(label, signal)
     onProgress?.({ phase: 'witnessing', done: 0, total: 0 })
-    const standing = await standingOf(parts, label, own.lease, signal)
+    const standing = await standingOf(parts, label, own.lease ?? (await baseOf(parts.changes, label)), signal)
     const { changes, recoveries, now } = parts
     const state = { ...standing, changes, recoveries, now, random: randomBytes, ...(signal ? { signal } : {}) }
     const { lease, settled } = await succeed(state, own)

@@ -3,7 +3,7 @@
  * person decides: another owner is a conflict, kept for them and never believed by itself (docs/trust.md).
  */
 import { LRUCache } from 'lru-cache'
-import { type Claim, chainId, isRelease } from './core/claim.ts'
+import { type Claim, chainId, isRelease, mayReplace } from './core/claim.ts'
 import { equalBytes, fromHex, toHex } from './core/encoding.ts'
 import { P2pnsError } from './core/errors.ts'
 import { sha256 } from './core/keys.ts'
@@ -70,7 +70,7 @@ export class Pins {
       return lease
     }
     const last = pinned.lease
-    const verdict = compare(last.claim, lease)
+    const verdict = compare(last, lease)
     if (verdict === 'older') {
       throw new P2pnsError('record_older', `A lease of ${apex} from before its last change was offered`)
     }
@@ -135,7 +135,7 @@ export class Pins {
     if (conflict !== undefined) {
       const sameChain = equalBytes(chainId(conflict.lease.claim), chainId(lease.claim))
       if (sameChain && lease.claim.version <= conflict.lease.claim.version) return
-      if (sameChain && compare(conflict.lease.claim, lease) === 'later') {
+      if (sameChain && compare(conflict.lease, lease) === 'later') {
         return this.#put(apex, { ...pinned, conflict: { ...conflict, lease } })
       }
       if (!conflict.settled && this.#now() < conflict.lease.claim.until * 1000) return
@@ -175,11 +175,14 @@ function restore({ lease, since, conflict }: Pin): Pinned {
   }
 }
 
-function compare(last: Claim, { claim, auth }: Lease): 'later' | 'known' | 'older' | 'conflict' {
+function compare(known: Lease, lease: Lease): 'later' | 'known' | 'older' | 'conflict' {
+  const last = known.claim
+  const { claim, auth } = lease
   if (!equalBytes(chainId(claim), chainId(last))) return 'conflict'
+  if (mayReplace(known, lease)) return 'later'
   const sameOwner = equalBytes(claim.owner, last.owner)
   if (claim.version <= last.version && sameOwner) return 'known'
-  if (claim.version < last.version) return 'older'
+  if (claim.version < last.version || mayReplace(lease, known)) return 'older'
   // The owner may prolong it as it is; for everything else it takes the recovery key that the last claim promised.
   const isExplained =
     auth.mode === 1

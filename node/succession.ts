@@ -17,7 +17,7 @@ import {
 import { type Bytes, equalBytes, fromHex, toHex } from './core/encoding.ts'
 import { ERRORS, isError, P2pnsError } from './core/errors.ts'
 import { type KeyPair, keyPairFromSeed, sha256 } from './core/keys.ts'
-import { CLAIM_WINDOW, type Lease, verifyLease } from './core/lease.ts'
+import { CLAIM_WINDOW, encodeLease, type Lease, parseLease, verifyLease } from './core/lease.ts'
 import { type Realm, realmId } from './core/realm.ts'
 import type { Introducer } from './net/introducers.ts'
 import { collectReceipts } from './receipts.ts'
@@ -31,6 +31,17 @@ export interface PendingChange {
   kind: ChangeKind
   claim: string
   auth: string
+  /** The lease that the claim follows. */
+  base: string
+}
+
+/**
+ * The lease that a change under way follows: when some witnesses have signed the change and others not yet, neither it nor
+ * what it follows has a quorum among them any more.
+ */
+export async function baseOf(changes: Table<PendingChange>, short: string): Promise<Lease | undefined> {
+  const stored = await changes.get(short)
+  return stored && parseLease(fromHex(stored.base))
 }
 
 export interface SuccessionParts {
@@ -199,7 +210,12 @@ async function finish(parts: SuccessionParts, wish: Wish | Pick<Wish, 'kind'>, m
   const { claim, auth } = made
   const row = claim.name
   const settled = () => changes.delete(row)
-  await changes.put(row, { kind: wish.kind, claim: toHex(encodeClaim(claim)), auth: toHex(encodeAuth(auth)) })
+  await changes.put(row, {
+    kind: wish.kind,
+    claim: toHex(encodeClaim(claim)),
+    auth: toHex(encodeAuth(auth)),
+    base: toHex(encodeLease(lease)),
+  })
   try {
     const request = { realm, witnesses, claim, auth, previous: lease, ...(signal ? { signal } : {}) }
     const next: Lease = { claim, auth, receipts: await collectReceipts(request), realm }

@@ -16,17 +16,20 @@ test('of four introducers one may be away when a name is claimed, and two when i
   const introducer = (i: number, ...args: string[]) => processes.start(['introducer', ...at(`i${i}`), ...args])
 
   // Each has to have been there once, alone, to have an address that the others can be given.
-  const addresses: string[] = []
-  for (let i = 0; i < COUNT; i++) {
-    const { firstLine, stop } = await introducer(i, '--listen', '/ip4/127.0.0.1/tcp/0')
-    addresses.push(firstLine)
-    await stop()
-  }
+  const indices = Array.from({ length: COUNT }, (_, i) => i)
+  const addresses = await Promise.all(
+    indices.map(async (i) => {
+      const { firstLine, stop } = await introducer(i, '--listen', '/ip4/127.0.0.1/tcp/0')
+      await stop()
+      return firstLine
+    }),
+  )
   const together = addresses.flatMap((address) => ['--witness', address])
   const start = (i: number, ...args: string[]) =>
     introducer(i, '--listen', (addresses[i] as string).replace(/\/p2p\/.*/, ''), ...args)
+  // One after the other, since a node may come before all know each other.
   const running: Started[] = []
-  for (let i = 0; i < COUNT; i++) running.push(await start(i, ...together))
+  for (const i of indices) running.push(await start(i, ...together))
   const kill = (i: number) => (running[i] as Started).kill()
 
   const [first, , third] = addresses as [string, string, string, string]

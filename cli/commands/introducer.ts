@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { realmId } from '../../node/core/realm.ts'
 import { introducerFolder } from '../home.ts'
 import { untilAborted } from '../interrupt.ts'
 import { addExamples, collect, formatHostPort, type HostPort, hostPort } from '../options.ts'
@@ -34,6 +33,7 @@ export function defineIntroducer(program: Command, open: OpenSession): void {
         const { address, addresses, realm } = introducer
         const page = introducer.http && formatHostPort(introducer.http)
         const { quorum, keys } = realm
+        const { realmId } = await import('../../node/core/realm.ts')
         const id = Buffer.from(realmId(realm)).toString('hex')
         const about = { id, quorum, witnesses: keys.length }
         session.output.data({ event: 'ready', address, addresses, realm: about, http: page }, [address])

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Command } from 'commander'
-import { toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { columns } from '../format.ts'
 import { addExamples } from '../options.ts'
@@ -141,7 +140,7 @@ function askWords({ signal }: Session, secrets: Secrets): Promise<string> {
 
 async function fromWords(words: string): Promise<string> {
   const { seedFromWords } = await import('../../node/words.ts')
-  return toHex(seedFromWords(words))
+  return Buffer.from(seedFromWords(words)).toString('hex')
 }
 
 async function readText(file: string): Promise<string> {

@@ -1,9 +1,7 @@
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Command } from 'commander'
-import { fromHex, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
-import { MAX_PROOF_BYTES } from '../../node/core/proof.ts'
 import type { KnownOwner, Lie, TrustList } from '../../node/trust.ts'
 import { columns, count, formatDay, formatOwner } from '../format.ts'
 import { addExamples, addIntroducerOption } from '../options.ts'
@@ -126,7 +124,7 @@ function defineReport(trust: Command, open: OpenSession): void {
     .argument('<file>', 'a file that `p2pns trust export` made')
     .action(async (file: string, options: { introducer?: string[] }, command: Command) => {
       const session = open(command)
-      const proof = toHex(await readProof(session, file))
+      const proof = (await readProof(session, file)).toString('hex')
       await withNode(
         session,
         options.introducer,
@@ -159,7 +157,7 @@ function defineExport(trust: Command, open: OpenSession): void {
         undefined,
         async (node) => {
           const { proof, ...lie } = await node.exportProof(what)
-          await writeNew(file, fromHex(proof))
+          await writeNew(file, Buffer.from(proof, 'hex'))
           return lie
         },
         (lie) => session.output.data({ file, ...lie }, [file, ...lieLines(lie)]),
@@ -168,13 +166,14 @@ function defineExport(trust: Command, open: OpenSession): void {
   addExamples(command, [['p2pns trust export alice.p2p -o lie.proof', 'for everybody who trusts that witness']])
 }
 
-async function readProof({ cwd }: Session, file: string): Promise<Uint8Array> {
+async function readProof({ cwd }: Session, file: string): Promise<Buffer> {
   const handle = await fs.open(path.resolve(cwd, file)).catch((cause: unknown) => {
     throw new P2pnsError('file_missing', `${file} cannot be opened`, { cause })
   })
   try {
     // One byte too many is refused with its own error where it is parsed.
-    const { buffer, bytesRead } = await handle.read(new Uint8Array(MAX_PROOF_BYTES + 1), 0, MAX_PROOF_BYTES + 1, 0)
+    const { MAX_PROOF_BYTES } = await import('../../node/core/proof.ts')
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_PROOF_BYTES + 1), 0, MAX_PROOF_BYTES + 1, 0)
     return buffer.subarray(0, bytesRead)
   } catch (cause) {
     throw new P2pnsError('file_missing', `${file} cannot be read`, { cause })

@@ -40,6 +40,8 @@ export const MAX_TERM = 90 * DAY
 const RENEW_AFTER = 30 * DAY
 /** Seconds after the end of a claim in which only its own chain may go on; none after a release. */
 const GRACE = 30 * DAY
+/** Seconds after which no witness signs a claim any more, so that it may be made anew; and no sooner, since each costs a write. */
+const REMAKE_AFTER = 300
 const MAX_CLAIM_BYTES = 320
 const MAX_AUTH_BYTES = 128
 /** Seconds; some 35,000 years, far below what a double holds exactly. */
@@ -187,6 +189,30 @@ export function checkSuccessor(previous: Claim, next: Claim, auth: Auth): void {
   if (!equalBytes(sha256(auth.key), previous.recoveryHash)) throw notYours(next)
   if (isRelease(next) && next.until !== previous.until) throw refuse('releases it for another day than it ends')
   if (equalBytes(next.recoveryHash, previous.recoveryHash)) throw refuse('keeps a recovery key that is now revealed')
+}
+
+/** A claim and who signed it, as a lease has them. */
+export interface Signed {
+  claim: Claim
+  auth: Auth
+}
+
+/**
+ * Whether `next` may take the place of `last`, of the same version (signatures are not checked here): the same made anew, when the
+ * first has grown too old for some witnesses; or what the recovery key signs instead of a renewal, since the owner key may
+ * be stolen, and a thief who renews must not be in its way.
+ */
+export function mayReplace(last: Signed, next: Signed): boolean {
+  const [old, now] = [last.claim, next.claim]
+  const sameChain = now.name === old.name && now.version === old.version && equalBytes(now.chain, old.chain)
+  if (!sameChain || old.version === 0 || now.from < old.from || now.until < old.until) return false
+  if (isRelease(now) && now.until !== old.until) return false
+  const sameRecovery = equalBytes(now.recoveryHash, old.recoveryHash)
+  if (last.auth.mode === 0 && next.auth.mode === 1) {
+    return equalBytes(sha256(next.auth.key), old.recoveryHash) && !sameRecovery
+  }
+  const sameKey = next.auth.mode === last.auth.mode && equalBytes(next.auth.key, last.auth.key)
+  return sameKey && sameRecovery && equalBytes(now.owner, old.owner) && now.from >= old.from + REMAKE_AFTER
 }
 
 function notYours(claim: Claim): P2pnsError {

@@ -159,6 +159,9 @@ export function compareLeases(a: Lease, b: Lease, now: number): number {
   if (chain !== 0) return chain
   return (
     a.claim.version - b.claim.version ||
+    // A thief of the owner key can renew; the recovery key's word of the same version comes first (`mayReplace`).
+    a.auth.mode - b.auth.mode ||
+    a.claim.until - b.claim.until ||
     compareBytes(claimId(b.claim), claimId(a.claim)) ||
     a.receipts.length - b.receipts.length ||
     compareBytes(encodeLease(b), encodeLease(a))

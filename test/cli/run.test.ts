@@ -270,6 +270,17 @@ test('the first line of an introducer is its address alone', async () => {
   ])
 })
 
+test('an introducer is told of the other witnesses of its realm', async () => {
+  const world = fakeWorld()
+  const ended = run(['introducer', '--home', '/h', '--witness', 'one', '--witness', 'two', '--json'], world)
+  await world.firstLine
+  const { realm } = JSON.parse(world.out()) as { realm: { id: string; quorum: number; witnesses: number } }
+  world.press('SIGINT')
+  assert.equal(await ended, 0)
+  assert.deepEqual({ ...realm, id: realm.id.length }, { id: 64, quorum: 1, witnesses: 1 })
+  assert.deepEqual(world.calls[0], ['createIntroducer', { home: '/h/introducer', witnesses: ['one', 'two'] }])
+})
+
 test('Ctrl-C stops a job through its signal, stops the node and exits 130', async () => {
   const fetching = Promise.withResolvers<void>()
   const world = fakeWorld({

@@ -7,7 +7,7 @@ import { type Claim, chainId, claimId, encodeClaim, mine, parseAuth, signClaim }
 import { type Bytes, compareBytes } from '../../node/core/encoding.ts'
 import { type ErrorCode, isError } from '../../node/core/errors.ts'
 import { type KeyPair, sha256 } from '../../node/core/keys.ts'
-import { type Lease, parseLease, type Receipt, verifyLease } from '../../node/core/lease.ts'
+import { compareLeases, type Lease, parseLease, type Receipt, verifyLease } from '../../node/core/lease.ts'
 import { type Realm, realmId } from '../../node/core/realm.ts'
 import {
   DAY,
@@ -316,6 +316,46 @@ test('a claim that too few signed before it grew old goes on with its recovery k
   const answers = await w.ask(again, recovery, options)
   assert.deepEqual(codes(answers), all('signed'))
   verifyLease(leaseFrom(again, answers, 1, recovery), w.at * 1000)
+})
+
+test('the recovery key takes the place of a renewal that only some have signed, and nothing takes its place', async () => {
+  const w = world()
+  const lease = leaseFrom(first, await w.ask(first, owner))
+  w.at += 40 * DAY
+  const renewal = next(first, { from: w.at })
+  assert.deepEqual(codes(await asked(w.members, renewal, owner, { indices: [0, 1] })), all('signed', 2))
+  const rotated = next(first, { from: w.at, owner: thief.publicKey, recoveryHash: sha256(nextRecovery.publicKey) })
+  const options = { mode: 1 as const, previous: lease }
+  assert.deepEqual(
+    codes(await asked(w.members, rotated, thief, options)),
+    all('name_not_yours').fill('record_older', 0, 2),
+  )
+  const answers = await asked(w.members, rotated, recovery, options)
+  assert.deepEqual(codes(answers), all('signed'))
+  const renewed = leaseOf(renewal, realm)
+  assert.ok(compareLeases(leaseFrom(rotated, answers, 1, recovery), renewed, w.at * 1000) > 0)
+  assert.deepEqual(codes(await asked(w.members, renewal, owner, { previous: lease })), all('record_older'))
+  w.at += 600
+  const again = { ...renewal, from: w.at, until: w.at + 90 * DAY }
+  assert.deepEqual(codes(await asked(w.members, again, owner, { previous: lease })), all('record_older'))
+})
+
+test('what grew too old for some witnesses is made anew, to the same effect only, and not at once', async () => {
+  const w = world()
+  const lease = leaseFrom(first, await w.ask(first, owner))
+  w.at += 40 * DAY
+  const renewal = next(first, { from: w.at })
+  await asked(w.members, renewal, owner, { indices: [0, 1] })
+  w.at += 299
+  const anew = (change: Partial<Claim> = {}) => ({ ...renewal, from: w.at, until: w.at + 90 * DAY, ...change })
+  const [one] = await asked(w.members, anew(), owner, { previous: lease })
+  assert.equal(one, 'record_older')
+  w.at += 600
+  const [other] = await asked(w.members, anew({ recoveryHash: sha256(thief.publicKey) }), owner, { previous: lease })
+  assert.equal(other, 'record_older')
+  const [shorter] = await asked(w.members, anew({ until: renewal.until - 1 }), owner, { previous: lease })
+  assert.equal(shorter, 'record_older')
+  assert.deepEqual(codes(await asked(w.members, anew(), owner, { previous: lease })), all('signed'))
 })
 
 /** A realm of one, of a witness that is none of the four, and a lease in it. */

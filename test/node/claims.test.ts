@@ -204,7 +204,7 @@ function realmOfFour() {
 
 /** There, but nothing comes of asking it for a receipt. */
 function deafen(introducer: FakeIntroducer, code: 'timed_out' | 'clock_wrong' = 'timed_out'): () => void {
-  const { claim, gossip } = introducer
+  const [claim, gossip] = [introducer.claim.bind(introducer), introducer.gossip.bind(introducer)]
   introducer.claim = async () => {
     throw new P2pnsError(code, 'It does not sign')
   }

@@ -61,3 +61,54 @@ test('an introducer that is away is no reason to forget its realm', async () => 
   await assert.rejects(realms.pinFrom(introducer), { code: 'network_unreachable' })
   assert.equal(realms.all().length, 1)
 })
+
+test('the addresses of the newest descriptor count, in whatever order they come, and are kept', async () => {
+  const table = memoryTable<PinnedRealm>()
+  const realms = new Realms(table)
+  const introducer = describing()
+  const { realm } = introducer
+  const says = async (issued: number, address: string) => {
+    introducer.describe = () => signDescriptor({ realm, displayName: '', addresses: [address], issued }, pair)
+    await realms.pinFrom(introducer)
+    return realms.addressesOf(realm)
+  }
+  assert.deepEqual(await says(START, 'first'), ['first'])
+  assert.deepEqual(await says(START + 60, 'second'), ['second'])
+  assert.deepEqual(await says(START + 30, 'old'), ['second'])
+  const again = new Realms(table)
+  await again.load()
+  assert.deepEqual(again.addressesOf(realm), ['second'])
+})
+
+test('a realm that was removed comes back only when the person points at it again', async () => {
+  const table = memoryTable<PinnedRealm>()
+  const realms = new Realms(table)
+  const introducer = describing()
+  await realms.pinFrom(introducer)
+  await realms.remove(realmId(introducer.realm))
+  const again = new Realms(table)
+  await again.load()
+  for (const one of [realms, again]) {
+    assert.equal(await one.pinFrom(introducer), undefined)
+    assert.deepEqual(one.all(), [])
+    assert.equal(one.withWitness(pair.publicKey), undefined)
+  }
+  assert.notEqual(await again.pinFrom(introducer, undefined, true), undefined)
+  assert.equal(again.all().length, 1)
+})
+
+test('of several realms of one witness the one that was issued last counts', async () => {
+  const realms = new Realms(memoryTable<PinnedRealm>())
+  const introducer = describing()
+  for (const [bits, issued] of [
+    [2, START],
+    [4, START + 60],
+    [3, START + 30],
+  ] as const) {
+    const realm = realmOf([pair.publicKey], bits)
+    introducer.describe = () => signDescriptor({ realm, displayName: '', addresses: [], issued }, pair)
+    await realms.pinFrom(introducer)
+  }
+  assert.equal(realms.withWitness(pair.publicKey)?.bits, 4)
+  assert.equal(realms.withWitness(other.publicKey), undefined)
+})

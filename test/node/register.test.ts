@@ -2,15 +2,27 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { resolveText } from '../../node/answers.ts'
 import type { RecordInput } from '../../node/contract.ts'
+import { claimId } from '../../node/core/claim.ts'
 import { fromZ32, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
-import { encodeLease, type Lease, leaseDhtKey, parseNamed } from '../../node/core/lease.ts'
+import { encodeLease, type Lease, leaseDhtKey, parseNamed, verifyLease } from '../../node/core/lease.ts'
 import { keyNameOf } from '../../node/core/name.ts'
 import { realmId } from '../../node/core/realm.ts'
 import { parseZone, zoneDhtKey } from '../../node/core/zone.ts'
 import { pairOf } from '../helpers/leases.ts'
-import { addressOf, Clock, DAY, emptyDisk, FakeIntroducer, FakeNetwork, HOUR, type Home, startHome } from './harness.ts'
+import {
+  addressOf,
+  Clock,
+  DAY,
+  emptyDisk,
+  FakeIntroducer,
+  FakeNetwork,
+  fakeRealm,
+  HOUR,
+  type Home,
+  startHome,
+} from './harness.ts'
 
 const A: RecordInput = { type: 'A', data: '192.0.2.7' }
 const TXT: RecordInput = { type: 'TXT', data: 'hello' }
@@ -300,4 +312,57 @@ test('that nobody was there to store it is said, and the record is put later', a
   const key = zoneDhtKey(home.own.byLabel('alice')?.pair.publicKey as Uint8Array)
   assert.equal((await disk.published.get(toHex(key)))?.storedAt, 0)
   assert.deepEqual(await says(home, keyName), ['A 192.0.2.7'])
+})
+
+/** A home that is pointed at one witness of four. */
+async function pointedAtOne() {
+  const clock = new Clock()
+  const network = new FakeNetwork(clock.now)
+  const four = fakeRealm(clock, 4)
+  const introducers = four.slice(0, 1)
+  const start = (disk = emptyDisk(), seed = 1) =>
+    startHome({ clock, network, introducers, others: four.slice(1), disk, seed })
+  return { clock, network, four, start }
+}
+
+test('who is pointed at one witness of a realm is given leases by all of them', async () => {
+  const { start, clock, four } = await pointedAtOne()
+  const home = await start()
+  assert.equal((await home.register({ name: 'alice.p2p' })).kind, 'short')
+  const lease = home.own.byLabel('alice')?.lease as Lease
+  assert.equal(lease.receipts.length, 4)
+  verifyLease(lease, clock.at)
+  assert.deepEqual(toHex(realmId(lease.realm)), toHex(realmId((four[0] as FakeIntroducer).realm)))
+})
+
+test('a pinned realm is enough when the introducer that one was pointed at is gone', async () => {
+  const { start, four } = await pointedAtOne()
+  const disk = emptyDisk()
+  await (await start(disk)).register({ name: 'alice.p2p' })
+  ;(four[0] as FakeIntroducer).up = false
+  const home = await start(disk)
+  await home.register({ name: 'bob.p2p' })
+  assert.equal(home.own.byLabel('bob')?.lease?.receipts.length, 3)
+  ;(four[3] as FakeIntroducer).up = false
+  await assert.rejects(home.register({ name: 'carol.p2p' }), { code: 'quorum_missing' })
+  assert.equal(home.own.byLabel('carol'), undefined)
+  const stranger = await start(emptyDisk(), 2)
+  await assert.rejects(stranger.register({ name: 'dave.p2p' }), { code: 'network_unreachable' })
+})
+
+test('a lease that the network forgot is put together from what single witnesses remember', async () => {
+  const { start, network, clock, four } = await pointedAtOne()
+  const before = await start()
+  await before.register({ name: 'alice.p2p' })
+  const first = before.own.byLabel('alice')?.lease as Lease
+  network.records.clear()
+  clock.at += 72 * HOUR
+  ;(four[1] as FakeIntroducer).up = false
+  const restored = await start()
+  const { kind, recovery } = await restored.register({ name: 'alice.p2p' })
+  assert.deepEqual([kind, recovery], ['short', undefined])
+  const lease = restored.own.byLabel('alice')?.lease as Lease
+  assert.equal(toHex(claimId(lease.claim)), toHex(claimId(first.claim)))
+  assert.equal(lease.receipts.length, 3)
+  await assert.rejects((await start(emptyDisk(), 2)).register({ name: 'alice.p2p' }), { code: 'name_taken' })
 })

@@ -15,7 +15,7 @@ import { type PinnedRealm, Realms } from '../../node/realms.ts'
 import { renewableFrom } from '../../node/renewal.ts'
 import { type Standing, standingOf } from '../../node/standing.ts'
 import type { Table } from '../../node/store.ts'
-import { keepName, type PendingChange, renewName, type SuccessionParts } from '../../node/succession.ts'
+import { baseOf, keepName, type PendingChange, renewName, type SuccessionParts } from '../../node/succession.ts'
 import type { Machine } from './machine.ts'
 import { dhtOn, type StoringNode } from './storing.ts'
 import { type Post, SimIntroducer } from './witnesses.ts'
@@ -137,9 +137,10 @@ export async function lookUp(home: Home, name: string): Promise<ZoneAnswer | str
 /** What `node/handover.ts` hands to a change, in a node that knows the whole realm. */
 export async function succession(home: Home, short: string): Promise<SuccessionParts> {
   const { machine } = home
+  const changes = machine.table<PendingChange>('changes')
   return {
-    ...(await standing(home, short, home.own.byLabel(short)?.lease)),
-    changes: machine.table<PendingChange>('changes'),
+    ...(await standing(home, short, home.own.byLabel(short)?.lease ?? (await baseOf(changes, short)))),
+    changes,
     recoveries: machine.table<string>('recoveries'),
     now: machine.now,
     random: (length) => machine.world.random.bytes(length),
