@@ -87,7 +87,7 @@ export function nameChanges(parts: HandoverParts): NameChanges {
 }
 
 /** The recovery key of a lease that this home made and nobody has seen yet, in z-base-32. */
-export async function unshownRecovery(recoveries: Table<string>, lease: Lease): Promise<string | undefined> {
+async function unshownRecovery(recoveries: Table<string>, lease: Lease): Promise<string | undefined> {
   const seed = await recoveries.get(toHex(lease.claim.recoveryHash))
   return seed === undefined ? undefined : toZ32(fromHex(seed))
 }

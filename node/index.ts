@@ -120,6 +120,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   await bootstrap(host, introducers)
   const isAsked = options.introducers !== undefined
   await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer, undefined, isAsked)))
+  const promised = store.table<string[]>('promised')
   const changes = nameChanges({
     own,
     publisher,
@@ -127,7 +128,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     realms: (signal) => witnesses.realms(signal),
     changes: store.table<PendingChange>('changes'),
     recoveries: secretTable<string>(path.join(options.home, 'recoveries')),
-    promised: store.table('promised'),
+    promised,
     now,
   })
   const renewal = visitor
@@ -157,6 +158,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     names,
     network,
     pending: secretTable<PendingClaim>(path.join(options.home, 'pending')),
+    promised,
     witnesses,
     now,
   }

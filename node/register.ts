@@ -15,14 +15,17 @@ import { parseAddress, peerIdOf } from './net/host.ts'
 import type { Introducer } from './net/introducers.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { OwnZone, OwnZones } from './own-zones.ts'
+import { isPromised, type PromisedTable } from './receive.ts'
 import type { Table } from './store.ts'
 import type { Witnesses } from './witnesses.ts'
+import { recoverySeed, wordsOf } from './words.ts'
 
 export interface RegisterParts {
   own: OwnZones
   names: Names
   network: RecordNetwork
   pending: Table<PendingClaim>
+  promised: PromisedTable
   witnesses: Witnesses
   now: () => number
 }
@@ -64,13 +67,22 @@ async function registerZone(
       )
     }
     own.lease = claimed?.lease
+    if (own.lease?.auth.mode === 1 && !(await isPromised(parts.promised, own.lease))) {
+      notes.push(
+        `This home did not make the recovery key of ${name.short}.p2p: whoever gave you the name can take it back.`,
+        'To be safe, let them transfer it again, to what `p2pns receive` prints here.',
+      )
+    }
   }
   onProgress?.({ phase: 'publishing', done: 0, total: 0 })
   const stored = await parts.own.publish(own, signal)
   await claimed?.settled?.()
   const recovery = claimed?.recoverySeed && toZ32(claimed.recoverySeed)
   if (recovery !== undefined)
-    notes.push(`Recovery key of ${own.label}.p2p, shown only now; keep it offline: ${recovery}`)
+    notes.push(
+      `Recovery key of ${own.label}.p2p, shown only now; keep it offline: ${recovery}`,
+      `The same in words: ${wordsOf(recoverySeed(recovery))}`,
+    )
   if (stored === 0) notes.push('No other node was there to store it yet; a running node (p2pns up) keeps trying.')
   const petname = name.kind === 'short' && own.lease === undefined
   if (petname) await parts.names.setPetname(name.short, own.keyName)

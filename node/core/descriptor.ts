@@ -35,7 +35,7 @@ export function signBody(body: Bytes, pair: KeyPair): Bytes {
 }
 
 /** Whether the witness whose public key is `key` signed `body`. */
-export function isSignedBody(body: Bytes, key: Bytes, signature: Bytes): boolean {
+function isSignedBody(body: Bytes, key: Bytes, signature: Bytes): boolean {
   return verify(key, concat(DOMAIN, body), signature)
 }
 

@@ -36,7 +36,6 @@ function wholeDisk() {
     ...emptyDisk(),
     changes: memoryTable<PendingChange>(),
     recoveries: memoryTable<string>(),
-    promised: memoryTable<string[]>(),
   }
 }
 
@@ -107,9 +106,10 @@ test('a name goes to the home that asked for it, with a recovery key of its own,
   assert.equal(toHex(published().claim.owner), toHex(ownerPair(heir).publicKey))
   assert.equal(toHex(published().claim.recoveryHash), toHex(sha256(keyPairFromSeed(fromZ32(heirs)).publicKey)))
 
-  const { kind } = await heir.register({ name: NAME, records: [{ ...A, data: '192.0.2.99' }] })
+  const { kind, notes: heirNotes } = await heir.register({ name: NAME, records: [{ ...A, data: '192.0.2.99' }] })
   assert.equal(kind, 'short')
   assert.ok(await isPromised(heir.disk.promised, leaseOf(heir)))
+  assert.doesNotMatch(heirNotes.join(' '), /can take it back/)
   const reader = await start({ seed: 3 })
   assert.deepEqual(await says(reader), ['A 192.0.2.99'])
   assert.equal(home.own.byLabel('alice')?.lease, undefined)
@@ -141,8 +141,9 @@ test('a home that was given a name with a recovery key of the giver can tell', a
     recovery,
   })
   clock.at += MINUTE
-  await heir.register({ name: NAME })
+  const { notes } = await heir.register({ name: NAME })
   assert.equal(await isPromised(heir.disk.promised, leaseOf(heir)), false)
+  assert.match(notes.join(' '), /can take it back/)
 })
 
 test('a rotated name is on another key, says what it said, and has a new recovery key that is shown until it was seen', async () => {

@@ -183,6 +183,7 @@ export interface Disk {
   zones: Table<ZoneState>
   published: Table<Published>
   pending: Table<PendingClaim>
+  promised: Table<string[]>
   realms: Table<PinnedRealm>
   cache: Table<Learnt>
   pins: Table<Pin>
@@ -195,6 +196,7 @@ export function emptyDisk(): Disk {
     zones: memoryTable(),
     published: memoryTable(),
     pending: memoryTable(),
+    promised: memoryTable(),
     realms: memoryTable(),
     cache: memoryTable(),
     pins: memoryTable(),
@@ -245,6 +247,7 @@ export async function startHome(options: {
     names,
     network,
     pending: disk.pending,
+    promised: disk.promised,
     witnesses: new Witnesses(introducers, realms, (address) => {
       const known = options.others?.find((other) => other.address === address)
       assert.ok(known, `nobody is at ${address}`)
