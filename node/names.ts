@@ -41,7 +41,7 @@ export class Names {
   readonly #realms: Realms
   readonly #learnt: LearntRecords
   readonly #pins: Pins
-  readonly #proofs: Proofs | undefined
+  readonly #proofs: Proofs
   readonly #petnames: Table<string>
   readonly #now: () => number
   readonly #missing = new LRUCache<string, number>({ max: 10_000 })
@@ -54,7 +54,7 @@ export class Names {
     cache: Table<Learnt>
     pins: Table<Pin>
     petnames: Table<string>
-    proofs?: Proofs
+    proofs: Proofs
     now: () => number
   }) {
     this.#network = parts.network
@@ -254,7 +254,7 @@ export class Names {
 
   async #knownBy(name: Name, lease: Lease): Promise<Partial<Known>> {
     const { keys } = lease.realm
-    const isLiar = this.#proofs?.dropped ?? (() => false)
+    const isLiar = this.#proofs.dropped
     const liars = keys.filter((key) => isLiar(lease.claim.rid, key)).length
     const pinned = await this.#pins.get(name.apex)
     const conflict = pinned?.conflict?.settled === false ? pinned.conflict : undefined

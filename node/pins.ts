@@ -31,11 +31,11 @@ export interface Pinned {
 
 export class Pins {
   readonly #table: Table<Pin>
-  readonly #proofs: Proofs | undefined
+  readonly #proofs: Proofs
   readonly #now: () => number
   readonly #pins = new LRUCache<string, Pinned>({ max: 10_000 })
 
-  constructor(table: Table<Pin>, proofs: Proofs | undefined, now: () => number) {
+  constructor(table: Table<Pin>, proofs: Proofs, now: () => number) {
     this.#table = table
     this.#proofs = proofs
     this.#now = now
@@ -126,7 +126,7 @@ export class Pins {
   /** Two leases of the name that are seen, at any time, may prove a lie. */
   async #look(pinned: Pinned | undefined, lease: Lease): Promise<void> {
     const known = pinned === undefined ? [] : [pinned.lease, pinned.conflict?.lease].filter((one) => one !== undefined)
-    for (const seen of [...known, lease]) await this.#proofs?.look(seen)
+    for (const seen of [...known, lease]) await this.#proofs.look(seen)
   }
 
   /** One at a time: the first stays until it is decided or over, so that nobody can hide it behind others. */
@@ -144,11 +144,11 @@ export class Pins {
   }
 
   #counts(lease: Lease): boolean {
-    return this.#proofs === undefined || countsFor(lease, this.#proofs.dropped)
+    return countsFor(lease, this.#proofs.dropped)
   }
 
   #needQuorum(lease: Lease): void {
-    if (this.#proofs === undefined || this.#counts(lease)) return
+    if (this.#counts(lease)) return
     const { claim, realm } = lease
     throw new P2pnsError(
       'lease_invalid',

@@ -6,6 +6,7 @@ import { keyNameOf, parseName } from '../../node/core/name.ts'
 import { signZone } from '../../node/core/zone.ts'
 import { type Learnt, LearntRecords } from '../../node/learnt.ts'
 import { type Pin, Pins } from '../../node/pins.ts'
+import { type ProofRow, Proofs } from '../../node/proofs.ts'
 import { memoryTable } from '../helpers/table.ts'
 
 const NOW = 1_800_000_000_000
@@ -29,7 +30,8 @@ test('zones that are large when they are read push each other out of memory, not
       return rows.get(key)
     },
   }
-  const learnt = new LearntRecords(counted, new Pins(memoryTable<Pin>(), undefined, () => NOW), () => NOW)
+  const proofs = new Proofs(memoryTable<ProofRow>(), { all: () => [] }, () => NOW)
+  const learnt = new LearntRecords(counted, new Pins(memoryTable<Pin>(), proofs, () => NOW), () => NOW)
   const zones = Array.from({ length: 400 }, (_, i) => greedyZone(i))
   for (const { name, zone } of zones) await learnt.accept(name, zone.bytes, 'dht')
   reads = 0

@@ -1,4 +1,5 @@
 /** The real parts of a node on a machine of the simulation. */
+
 import { type Claimed, claimName, type PendingClaim } from '../../node/claims.ts'
 import { type Bytes, toHex } from '../../node/core/encoding.ts'
 import { isError } from '../../node/core/errors.ts'
@@ -10,6 +11,7 @@ import { type Realm, realmId } from '../../node/core/realm.ts'
 import { type Learnt, Names, type Pin, type ZoneAnswer } from '../../node/names.ts'
 import { createRecordNetwork, type RecordNetwork } from '../../node/net/record-network.ts'
 import { type OwnZone, OwnZones, type ZoneState } from '../../node/own-zones.ts'
+import { type ProofRow, Proofs } from '../../node/proofs.ts'
 import { type Published, Publisher } from '../../node/publisher.ts'
 import { type PinnedRealm, Realms } from '../../node/realms.ts'
 import { renewableFrom } from '../../node/renewal.ts'
@@ -74,7 +76,8 @@ export async function openHome(machine: Machine, master: Bytes, { realm, posts, 
     own,
     // Its caches take longer to make than a run of somebody who only claims.
     get names() {
-      names ??= new Names({ network, own, realms, ...tables, now })
+      const proofs = new Proofs(machine.table<ProofRow>('proofs'), realms, now)
+      names ??= new Names({ network, own, realms, proofs, ...tables, now })
       return names
     },
     pending: machine.table<PendingClaim>('pending'),
