@@ -23,6 +23,9 @@ import { split } from '../wire.ts'
 import type { Lie } from '../witnesses.ts'
 import type { World } from '../world.ts'
 
+/** Milliseconds. */
+const LONGEST_SPLIT = 60_000
+
 const TERM = 90 * 86_400
 const ATTEMPTS = 6
 
@@ -41,7 +44,7 @@ export async function race(world: World): Promise<Counts> {
     faults: anyFaults(world),
   })
   for (let i = random.between(0, 2); i > 0; i--) {
-    world.after(random.between(0, 40_000), () => split(world, cast.machines, random.between(1_000, 60_000)))
+    world.after(random.between(0, 40_000), () => split(world, cast.machines, random.between(1_000, LONGEST_SPLIT)))
   }
   const { owners, seen } = await contest(world, cast)
   assert.deepEqual(cast.ledger.conflicts(), [], 'two leases could be put together')
@@ -120,7 +123,8 @@ async function contest(
   const watchers = await Promise.all(watching)
 
   calm(cast, CALM)
-  await world.wait(30_000)
+  // Long enough for a split that began just now to end.
+  await world.wait(LONGEST_SPLIT)
   const owners: string[] = []
   for (const [i, owner] of outcomes.entries()) {
     if (owner === undefined) continue
