@@ -111,6 +111,11 @@ export class OwnZones {
     return { ...own, generation, pair, keyName: keyNameOf(pair.publicKey), zone: undefined }
   }
 
+  /** The zone under a later key of this home, as the network has it: a home restored after a rotation began with the first. */
+  async adoptGeneration(own: OwnZone, generation: number, signal?: AbortSignal): Promise<OwnZone> {
+    return this.#newest(this.underGeneration(own, generation), signal)
+  }
+
   /** Which generation of the key of `label` is `owner`: a restored home knows only the first. */
   generationOf(label: string, owner: Bytes): number | undefined {
     for (let generation = 0; generation < MAX_GENERATIONS; generation++) {

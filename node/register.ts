@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type Claimed, claimName, type PendingClaim, unsettled } from './claims.ts'
 import type { Job, Registered, RegisterRequest } from './contract.ts'
 import { isRelease } from './core/claim.ts'
-import { equalBytes, toZ32 } from './core/encoding.ts'
+import { toZ32 } from './core/encoding.ts'
 import { isError, P2pnsError } from './core/errors.ts'
 import { gatherLeases } from './core/gather.ts'
 import { compareLeases, type Lease, leaseDhtKey, parseNamed, verifyLease } from './core/lease.ts'
@@ -53,7 +53,7 @@ async function registerZone(
   { signal, onProgress }: Job,
 ): Promise<Registered> {
   // A draft: what fails on the way leaves the zone as it was.
-  const own = { ...(await parts.own.open(labelOf(parts, name), signal)) }
+  let own = { ...(await parts.own.open(labelOf(parts, name), signal)) }
   change(own, name, request)
   const notes: string[] = []
   let claimed: Granted | undefined = own.lease && (await unsettled(own.lease, parts.pending))
@@ -65,6 +65,11 @@ async function registerZone(
         `No introducer could witness ${name.apex}, so nobody else can look it up by that name.`,
         `It is published as ${own.keyName}, and this machine calls it ${petnameOf(name)}.`,
       )
+    }
+    const generation = claimed && parts.own.generationOf(own.label, claimed.lease.claim.owner)
+    if (generation !== undefined && generation !== own.generation) {
+      own = { ...(await parts.own.adoptGeneration(own, generation, signal)) }
+      change(own, name, request)
     }
     own.lease = claimed?.lease
     if (own.lease?.auth.mode === 1 && !(await isPromised(parts.promised, own.lease))) {
@@ -188,7 +193,7 @@ async function heldLease(
     ? parseNamed(found.value).lease
     : await witnessedLease(realm, witnesses, own.label, parts.now(), signal)
   if (lease === undefined || isRelease(lease.claim)) return undefined
-  if (!equalBytes(lease.claim.owner, own.pair.publicKey)) {
+  if (parts.own.generationOf(own.label, lease.claim.owner) === undefined) {
     if (found) throw new P2pnsError('name_taken', `${own.label}.p2p belongs to somebody else`)
     return undefined
   }

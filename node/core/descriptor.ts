@@ -4,7 +4,7 @@
  * `issued` in seconds, a signature is `[witness index, signature]` (docs/spec/introducer.md).
  */
 import { MAX_TIME } from './claim.ts'
-import { type Bytes, concat, equalBytes, fromCbor, toCbor, utf8 } from './encoding.ts'
+import { type Bytes, concat, fromCbor, toCbor, utf8 } from './encoding.ts'
 import { P2pnsError } from './errors.ts'
 import { type KeyPair, verify } from './keys.ts'
 import { parseRealm, type Realm, realmFields } from './realm.ts'
@@ -42,13 +42,6 @@ function isSignedBody(body: Bytes, key: Bytes, signature: Bytes): boolean {
 /** A body with the signatures of witnesses, by their place in the realm's keys. */
 export function encodeDescriptor(body: Bytes, signatures: ReadonlyMap<number, Bytes>): Bytes {
   return toCbor([body, [...signatures].sort(([a], [b]) => a - b)])
-}
-
-/** The descriptor of a realm that stands alone: one witness, who signs for itself. */
-export function signDescriptor(descriptor: Descriptor, pair: KeyPair): Bytes {
-  const body = encodeBody(descriptor)
-  const index = descriptor.realm.keys.findIndex((key) => equalBytes(key, pair.publicKey))
-  return encodeDescriptor(body, new Map([[index, signBody(body, pair)]]))
 }
 
 /** Errors: malformed, too_large, signature_invalid. */

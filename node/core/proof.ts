@@ -59,11 +59,6 @@ export function findProofs(a: Lease, b: Lease): Proof[] {
   })
 }
 
-/** Two leases that passed `verifyLease`: a proof that one witness of both lied, if they show it. */
-export function findProof(a: Lease, b: Lease): Proof | undefined {
-  return findProofs(a, b)[0]
-}
-
 /** `[1, realm, [claim, receipt], [claim, receipt]]`; claims and receipts as byte strings. */
 export function encodeProof({ realm, first, second }: Proof): Bytes {
   const statement = ({ claim, receipt }: Statement) => [encodeClaim(claim), encodeReceipt(receipt)]

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Descriptor, MAX_DESCRIPTOR_BYTES, parseDescriptor, signDescriptor } from '../../node/core/descriptor.ts'
+import { type Descriptor, MAX_DESCRIPTOR_BYTES, parseDescriptor } from '../../node/core/descriptor.ts'
 import { type Bytes, type CborValue, concat, fromHex, toCbor, toHex, utf8 } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
 import { type Realm, realmFields, realmOf } from '../../node/core/realm.ts'
 import { zoneDhtKey } from '../../node/core/zone.ts'
 import { pairOf, realmOfWitnesses, witnessesOf } from '../helpers/leases.ts'
+import { signDescriptor } from '../helpers/signed.ts'
 import { workedExample } from '../helpers/worked-example.ts'
 
 const alone = realmOfWitnesses(1, 16)

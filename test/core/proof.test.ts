@@ -9,7 +9,6 @@ import { encodeReceipt, type Lease, signReceipt, verifyLease } from '../../node/
 import {
   countsFor,
   encodeProof,
-  findProof,
   findProofs,
   liarOf,
   MAX_PROOF_BYTES,
@@ -31,6 +30,7 @@ import {
   thief,
   witnessesOf,
 } from '../helpers/leases.ts'
+import { findProof } from '../helpers/signed.ts'
 import { workedExample } from '../helpers/worked-example.ts'
 
 const four = realmOfWitnesses(4)

@@ -1,4 +1,5 @@
 /** Good records of every kind, each with the judge that has to refuse whatever is made of it. */
+
 import { type Claim, chainId } from '../../node/core/claim.ts'
 import { type Bytes, utf8 } from '../../node/core/encoding.ts'
 import { type KeyPair, sha256 } from '../../node/core/keys.ts'
@@ -12,12 +13,13 @@ import {
   verifyLease,
 } from '../../node/core/lease.ts'
 import { manifestDhtKey, parseManifest, signManifest } from '../../node/core/manifest.ts'
-import { encodeProof, findProof, type Proof, parseProof, verifyProof } from '../../node/core/proof.ts'
+import { encodeProof, type Proof, parseProof, verifyProof } from '../../node/core/proof.ts'
 import { rrFromText } from '../../node/core/rdata.ts'
 import { type Realm, realmId } from '../../node/core/realm.ts'
 import { checkRecord } from '../../node/core/records.ts'
 import { signZone, zoneDhtKey } from '../../node/core/zone.ts'
 import { DAY, firstClaim, leaseOf, pairOf, realmOfWitnesses, START } from '../helpers/leases.ts'
+import { findProof } from '../helpers/signed.ts'
 
 export interface Sample {
   kind: 'zone' | 'lease' | 'named' | 'manifest' | 'proof'

@@ -216,6 +216,16 @@ test('a home that was restored from its seed after rotations renews its name, an
   assert.equal(toHex(ownerPair(restored).publicKey), toHex(ownerPair(home).publicKey))
 })
 
+test('a home that was restored from its seed after a rotation registers its name again, and keeps what it says', async () => {
+  const { start, owner } = await world()
+  const { home, recovery } = await owner()
+  const { keyName } = await home.rotate({ name: NAME, recovery })
+  const restored = await start()
+  const again = await restored.register({ name: NAME, records: [{ type: 'TXT', data: 'hello' }] })
+  assert.deepEqual([again.kind, again.keyName], ['short', keyName])
+  assert.deepEqual((await says(await start({ seed: 3 }))).sort(), ['A 192.0.2.7', 'TXT "hello"'])
+})
+
 test('a released name leads nowhere, and is free when the term that was witnessed is over', async () => {
   const { start, owner, clock } = await world()
   const { home, recovery } = await owner()

@@ -1,4 +1,5 @@
 /** Homes without sockets: real parts of a node over tables in memory, a network that a test scripts, a clock it turns. */
+
 import assert from 'node:assert/strict'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import type { Libp2p } from '@libp2p/interface'
@@ -7,14 +8,7 @@ import { createWitness } from '../../introducer/witness.ts'
 import type { PendingClaim } from '../../node/claims.ts'
 import type { Registered, RegisterRequest } from '../../node/contract.ts'
 import { parseAuth } from '../../node/core/claim.ts'
-import {
-  type Descriptor,
-  encodeBody,
-  encodeDescriptor,
-  parseDescriptor,
-  signBody,
-  signDescriptor,
-} from '../../node/core/descriptor.ts'
+import { type Descriptor, encodeBody, encodeDescriptor, parseDescriptor, signBody } from '../../node/core/descriptor.ts'
 import { type Bytes, toHex } from '../../node/core/encoding.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import type { KeyPair } from '../../node/core/keys.ts'
@@ -32,6 +26,7 @@ import { register } from '../../node/register.ts'
 import type { Table } from '../../node/store.ts'
 import { Witnesses } from '../../node/witnesses.ts'
 import { pairOf, realmOfWitnesses, START, witnessesOf } from '../helpers/leases.ts'
+import { signDescriptor } from '../helpers/signed.ts'
 import { memoryTable } from '../helpers/table.ts'
 
 /** Milliseconds. */

@@ -3,10 +3,11 @@ import { test } from 'node:test'
 import type { Claim } from '../../node/core/claim.ts'
 import { toHex } from '../../node/core/encoding.ts'
 import type { Lease } from '../../node/core/lease.ts'
-import { encodeProof, findProof, type Proof } from '../../node/core/proof.ts'
+import { encodeProof, type Proof } from '../../node/core/proof.ts'
 import { type Realm, realmId } from '../../node/core/realm.ts'
 import { type ProofRow, Proofs } from '../../node/proofs.ts'
 import { DAY, firstClaim, leaseOf, realmOfWitnesses, START, thief } from '../helpers/leases.ts'
+import { findProof } from '../helpers/signed.ts'
 import { memoryTable } from '../helpers/table.ts'
 
 const four = realmOfWitnesses(4)

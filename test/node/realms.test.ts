@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { signDescriptor } from '../../node/core/descriptor.ts'
 import { toHex } from '../../node/core/encoding.ts'
 import { realmId, realmOf } from '../../node/core/realm.ts'
 import { type PinnedRealm, Realms } from '../../node/realms.ts'
 import { pairOf, START } from '../helpers/leases.ts'
+import { signDescriptor } from '../helpers/signed.ts'
 import { memoryTable } from '../helpers/table.ts'
 import { Clock, FakeIntroducer } from './harness.ts'
 

@@ -1,4 +1,5 @@
 /** The resolver's judgement: pins, conflicts, liars, and what the person decides. */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Known, Policy } from '../../node/contract.ts'
@@ -8,7 +9,7 @@ import { type ErrorCode, isError } from '../../node/core/errors.ts'
 import { type KeyPair, sha256 } from '../../node/core/keys.ts'
 import { encodeNamed, type Lease, leaseDhtKey } from '../../node/core/lease.ts'
 import { keyNameOf, parseName } from '../../node/core/name.ts'
-import { encodeProof, findProof, type Proof } from '../../node/core/proof.ts'
+import { encodeProof, type Proof } from '../../node/core/proof.ts'
 import { type Realm, realmId } from '../../node/core/realm.ts'
 import { zoneDhtKey } from '../../node/core/zone.ts'
 import type { NetworkRecord } from '../../node/net/record-network.ts'
@@ -24,6 +25,7 @@ import {
   START,
   thief,
 } from '../helpers/leases.ts'
+import { findProof } from '../helpers/signed.ts'
 import { zoneAt } from '../helpers/zones.ts'
 import { Clock, DAY, emptyDisk, FakeNetwork, HOUR, settled, startHome } from './harness.ts'
 
