@@ -1,5 +1,6 @@
 /** What options are made of: each reader turns text into a value or into a usage error. */
 import { type Command, InvalidArgumentError } from 'commander'
+import type { Limits } from '../node/contract.ts'
 
 /** For an option that may be given several times. */
 export function collect(value: string, previous: string[] | undefined): string[] {
@@ -10,6 +11,41 @@ export function collect(value: string, previous: string[] | undefined): string[]
 export function seconds(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It is a whole number of seconds.')
   return Number(text)
+}
+
+/** Whole seconds; 0 does not wait. */
+export function wait(text: string): number {
+  return text === '0' ? 0 : seconds(text)
+}
+
+const RATE = /^(\d+(?:\.\d+)?)\s*(?:([kMG])(i?)B?|B)?(?:\/s)?$/
+const POWERS = { k: 1, M: 2, G: 3 }
+
+/** Bytes, or bytes a second: `8MiB`, `500kB`, `1.5M`, `4096`. */
+export function bytes(text: string): number {
+  const [, amount = '', unit, binary] = RATE.exec(text) ?? []
+  const value = Math.round(Number(amount) * (binary ? 1024 : 1000) ** (unit ? POWERS[unit as keyof typeof POWERS] : 0))
+  if (amount === '' || value < 1 || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError('It looks like 8MiB, 500kB or 4096.')
+  }
+  return value
+}
+
+export interface LimitOptions {
+  upLimit?: number
+  downLimit?: number
+}
+
+/** What `addLimitOptions` read, as a node takes it; nothing where no limit was given. */
+export function limitsFrom({ upLimit, downLimit }: LimitOptions): { limits?: Limits } {
+  if (upLimit === undefined && downLimit === undefined) return {}
+  return { limits: { ...(upLimit ? { up: upLimit } : {}), ...(downLimit ? { down: downLimit } : {}) } }
+}
+
+export function addLimitOptions(command: Command): Command {
+  return command
+    .option('--up-limit <rate>', 'most bytes a second to send, such as 8MiB', bytes)
+    .option('--down-limit <rate>', 'most bytes a second to receive', bytes)
 }
 
 export interface HostPort {

@@ -43,6 +43,13 @@ export class Output {
     else for (const line of lines) this.#streams.stdout.write(`${printable(line)}\n`)
   }
 
+  /** Bytes as they are; resolves when there is room for more. */
+  async bytes(bytes: Uint8Array): Promise<void> {
+    const { stdout } = this.#streams
+    if (stdout.write(bytes) === false && stdout.once)
+      await new Promise<void>((resolve) => stdout.once?.('drain', resolve))
+  }
+
   /** The same for a list: with --json one object per line. */
   list(values: readonly unknown[], lines: string[]): void {
     if (this.json) for (const value of values) this.data(value, [])

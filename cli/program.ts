@@ -2,10 +2,14 @@
 import { Command } from 'commander'
 import { VERSION } from '../node/version.ts'
 import { defineCache } from './commands/cache.ts'
+import { defineCat } from './commands/cat.ts'
 import { defineFetch } from './commands/fetch.ts'
 import { defineIntroducer } from './commands/introducer.ts'
 import { defineKeys } from './commands/keys.ts'
+import { defineLimits } from './commands/limits.ts'
+import { defineManifest } from './commands/manifest.ts'
 import { definePeers } from './commands/peers.ts'
+import { defineProbe } from './commands/probe.ts'
 import { defineReceive } from './commands/receive.ts'
 import { defineRegister } from './commands/register.ts'
 import { defineRelease } from './commands/release.ts'
@@ -15,6 +19,7 @@ import { defineRotate } from './commands/rotate.ts'
 import { defineShare } from './commands/share.ts'
 import { defineStatus } from './commands/status.ts'
 import { defineTransfer } from './commands/transfer.ts'
+import { defineTransfers } from './commands/transfers.ts'
 import { defineTrust } from './commands/trust.ts'
 import { defineUnshare } from './commands/unshare.ts'
 import { defineUp } from './commands/up.ts'
@@ -58,6 +63,11 @@ export function createProgram(world: World, signal: AbortSignal): Command {
   defineShare(program, open)
   defineUnshare(program, open)
   defineFetch(program, open)
+  defineTransfers(program, open)
+  defineCat(program, open)
+  defineManifest(program, open)
+  defineProbe(program, open)
+  defineLimits(program, open)
   defineStatus(program, open)
   definePeers(program, open)
   defineKeys(program, open, secrets)

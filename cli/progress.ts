@@ -31,7 +31,7 @@ export class Rate {
 
 /** `fetching  ████░░░░  34 %  7.1 MB of 20.9 MB  12.0 MB/s  1.2 s left  2 peers`; phases without a measure by name only. */
 export function progressLine(progress: Progress, rate: number): string {
-  const { phase, done, total, peers } = progress
+  const { phase, done, total, peers, why } = progress
   const parts = [phase.padEnd(10)]
   if (total > 0) {
     const part = Math.min(done / total, 1)
@@ -43,7 +43,8 @@ export function progressLine(progress: Progress, rate: number): string {
       if (done < total) parts.push(`${formatSeconds((total - done) / rate)} left`)
     }
   }
-  if (peers !== undefined) parts.push(count(peers, 'peer'))
+  if (why !== undefined) parts.push(why)
+  else if (peers !== undefined) parts.push(count(peers, 'peer'))
   return parts.join('  ').trimEnd()
 }
 

@@ -12,5 +12,14 @@ export function looksLikeCid(text: string): boolean {
  */
 export function defaultOut(target: string): string {
   const [plain = ''] = target.replace(/^p2pns:(?:\/\/)?/, '').split(/[?#]/)
-  return path.posix.basename(plain.replace(/\/+$/, '')) || 'fetched'
+  // Of a glob, the folder that it begins in.
+  const named = plain.split('/').slice(
+    0,
+    1 +
+      plain
+        .split('/')
+        .slice(1)
+        .findIndex((part) => /[*?[{]/.test(part)) || undefined,
+  )
+  return path.posix.basename(named.join('/').replace(/\/+$/, '')) || 'fetched'
 }

@@ -1,5 +1,5 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
-import type { Job, P2pnsNode } from '../node/contract.ts'
+import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
 import type { KnownZone, ZoneLookup } from '../resolver/index.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
@@ -43,6 +43,7 @@ export interface Hosting {
   introducers?: string[]
   /** Multiaddrs. */
   listen?: string[]
+  limits?: Limits
   /** `upstream` is `IP:port`. */
   dns?: HostPort & { upstream?: string }
 }

@@ -1,11 +1,14 @@
 /** What the command line touches outside itself, in one object, so that a test can hand in its own. */
 import type { createIntroducer } from '../introducer/index.ts'
-import type { connectNode, serveApi } from '../node/api.ts'
+import type { serveApi } from '../node/api.ts'
+import type { connectNode } from '../node/api-client.ts'
 import type { createNode } from '../node/index.ts'
 import type { createResolver } from '../resolver/index.ts'
 
 export interface TextStream {
-  write(text: string): unknown
+  write(data: string | Uint8Array): unknown
+  /** Calls back when a write that returned false has gone out. */
+  once?(event: 'drain', listener: () => void): unknown
   isTTY?: boolean
 }
 
@@ -38,7 +41,7 @@ export interface World {
 
 const engine: Engine = {
   createNode: async (options) => (await import('../node/index.ts')).createNode(options),
-  connectNode: async (home) => (await import('../node/api.ts')).connectNode(home),
+  connectNode: async (home) => (await import('../node/api-client.ts')).connectNode(home),
   serveApi: async (node, home) => (await import('../node/api.ts')).serveApi(node, home),
   createIntroducer: async (options) => (await import('../introducer/index.ts')).createIntroducer(options),
   createResolver: async (options) => (await import('../resolver/index.ts')).createResolver(options),

@@ -3,23 +3,18 @@
  * folder of mode 0700). `POST /<method>` with JSON arguments; the answer is a stream of JSON lines: any number of
  * `{"progress":...}`, then one `{"result":...}` or `{"error":...}`. Hanging up cancels the work.
  */
+import { once } from 'node:events'
 import * as fs from 'node:fs/promises'
-import * as http from 'node:http'
-import * as net from 'node:net'
-import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { FastifyError } from 'fastify'
-import type { Job, P2pnsNode, Policy, Progress } from './contract.ts'
-import { ERRORS, type ErrorCode, isError, P2pnsError } from './core/errors.ts'
+import { answers, BODY_LIMIT, type Method, type RangeArguments, socketPath } from './api-client.ts'
+import type { FetchRequest, Job, Limits, P2pnsNode, Policy, Progress, RangeStream } from './contract.ts'
+import { isError, P2pnsError } from './core/errors.ts'
 
-/** Bytes of the arguments of one call. */
-const BODY_LIMIT = 64 * 1024
 /** Bytes of a socket's path, the final NUL of sun_path (unix(7)) not counted. */
 const MAX_SOCKET_PATH = process.platform === 'linux' ? 107 : 103
 /** Milliseconds between two progress lines of one call. */
 const PROGRESS_EVERY_MS = 100
-
-type Method = Exclude<keyof P2pnsNode, 'stop'>
 
 /** How the arguments of each method come from one JSON object, and where the job's options go. */
 const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<unknown>> = {
@@ -28,8 +23,20 @@ const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<
     node.resolve(name, type, { ...(policy ? { policy } : {}), ...(signal ? { signal } : {}) }),
   share: (node, { path: target, as }: { path: string; as?: string }, job) =>
     node.share(target, { ...job, ...(as ? { as } : {}) }),
-  fetch: (node, { target, out, force }: { target: string; out: string; force?: boolean }, job) =>
-    node.fetch(target, { ...job, out, ...(force ? { force } : {}) }),
+  fetch: (node, { target, request }: { target: string; request: FetchRequest }, job) =>
+    node.fetch(target, { ...request, ...job }),
+  transfers: (node) => node.transfers(),
+  pauseTransfer: (node, { id }: { id: string }) => node.pauseTransfer(id),
+  resumeTransfer: (node, { id }: { id: string }) => node.resumeTransfer(id),
+  removeTransfer: (node, { id, files }: { id: string; files?: boolean }) =>
+    node.removeTransfer(id, files ? { files } : {}),
+  setLimits: (node, { limits }: { limits: Limits }) => node.setLimits(limits),
+  manifest: (node, { target, all }: { target: string; all?: boolean }, { signal }) =>
+    node.manifest(target, { ...(all ? { all } : {}), ...(signal ? { signal } : {}) }),
+  verifyManifest: (node, { target, path: place }: { target: string; path: string }, job) =>
+    node.verifyManifest(target, place, job),
+  probe: (node, { whom, size }: { whom: string; size?: number }, job) =>
+    node.probe(whom, { ...job, ...(size === undefined ? {} : { size }) }),
   status: (node) => node.status(),
   peers: (node) => node.peers(),
   keys: (node) => node.keys(),
@@ -55,10 +62,6 @@ interface Request<M extends Method> {
   request: Parameters<P2pnsNode[M]>[0]
 }
 
-export function socketPath(home: string): string {
-  return path.join(path.resolve(home), 'p2pns.sock')
-}
-
 /** Serves `node` until stopped. Errors: node_running when another node serves this home. */
 export async function serveApi(node: P2pnsNode, home: string): Promise<{ stop(): Promise<void> }> {
   const { fastify } = await import('fastify')
@@ -81,12 +84,13 @@ export async function serveApi(node: P2pnsNode, home: string): Promise<{ stop():
   server.post<{ Params: { method: string }; Body: unknown }>('/:method', (request, reply) => {
     const { method } = request.params
     const args = request.body ?? {}
-    if (!Object.hasOwn(CALLS, method)) return reply.callNotFound()
+    if (!Object.hasOwn(CALLS, method) && method !== 'openRange') return reply.callNotFound()
     if (typeof args !== 'object') throw new TypeError('The arguments of a call are not an object')
     const hangUp = new AbortController()
     const lines = new PassThrough()
     reply.raw.on('close', () => hangUp.abort())
-    void run(node, method as Method, args, hangUp.signal, lines)
+    if (method === 'openRange') void runRange(node, args as RangeArguments, hangUp.signal, lines)
+    else void run(node, method as Method, args, hangUp.signal, lines)
     return reply.type('application/x-ndjson').send(lines)
   })
   await server.ready()
@@ -122,110 +126,38 @@ async function run(
   try {
     line({ result: (await CALLS[method](node, args as never, { signal, onProgress })) ?? null })
   } catch (error) {
-    const { code, what } = isError(error) ? error : { code: 'internal', what: (error as Error).message }
-    line({ error: { code, what } })
+    line({ error: told(error) })
   } finally {
     out.end()
   }
 }
 
-/** Whether somebody listens on the socket; a file that a killed node left behind answers nobody. */
-async function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = net.connect(socket)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(true)
-    })
-    // Too many wait already: somebody is there, and busy.
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'))
-  })
+function told(error: unknown): { code: string; what: string } {
+  const { code, what } = isError(error) ? error : { code: 'internal', what: (error as Error).message }
+  return { code, what }
 }
 
-/** The running node of a home, or undefined when none runs. Its `stop()` only lets go of it. */
-export async function connectNode(home: string): Promise<P2pnsNode | undefined> {
-  const socket = socketPath(home)
-  if (!(await answers(socket))) return undefined
-  const call = <T>(method: Method, args: object, job: Job = {}) => ask<T>(socket, method, args, job)
-  return {
-    register: (request, job) => call('register', { request }, job),
-    resolve: (name, type, options = {}) =>
-      call('resolve', { name, type, policy: options.policy }, options.signal ? { signal: options.signal } : {}),
-    share: (target, options = {}) => call('share', { path: target, as: options.as }, options),
-    fetch: (target, options) => call('fetch', { target, out: options.out, force: options.force }, options),
-    status: () => call('status', {}),
-    peers: () => call('peers', {}),
-    keys: () => call('keys', {}),
-    clearCache: () => call('clearCache', {}),
-    unshare: (what) => call('unshare', { what }),
-    transfer: (request, job) => call('transfer', { request }, job),
-    rotate: (request, job) => call('rotate', { request }, job),
-    release: (request, job) => call('release', { request }, job),
-    renew: (request, job) => call('renew', { request }, job),
-    receive: (request, job) => call('receive', { request }, job),
-    recoveryShown: (name) => call('recoveryShown', { name }),
-    trust: () => call('trust', {}),
-    setPetname: (pet, target, options = {}) =>
-      call('setPetname', { pet, target }, options.signal ? { signal: options.signal } : {}),
-    acceptOwner: (name, keyName) => call('acceptOwner', { name, keyName }),
-    forget: (name) => call('forget', { name }),
-    reportProof: (proof) => call('reportProof', { proof }),
-    exportProof: (what) => call('exportProof', { what }),
-    stop: async () => {},
+/** First what it is, then `{"data":...}` lines of base64 as fast as they are read, then `{"end":true}`. */
+async function runRange(
+  node: P2pnsNode,
+  { target, ...range }: RangeArguments,
+  signal: AbortSignal,
+  out: PassThrough,
+): Promise<void> {
+  const line = async (value: object): Promise<void> => {
+    if (!out.write(`${JSON.stringify(value)}\n`)) await once(out, 'drain', { signal })
   }
-}
-
-async function ask<T>(socketPath: string, method: Method, args: object, { signal, onProgress }: Job): Promise<T> {
-  const body = JSON.stringify(args)
-  if (Buffer.byteLength(body) > BODY_LIMIT) {
-    throw new P2pnsError('too_large', `The arguments have more than ${BODY_LIMIT} bytes`)
-  }
-  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
-    const request = http.request(
-      {
-        socketPath,
-        path: `/${method}`,
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        ...(signal ? { signal } : {}),
-      },
-      resolve,
-    )
-    request.on('error', reject)
-    request.end(body)
-  }).catch((cause: unknown) => {
-    throw lost(signal, cause)
-  })
+  let stream: RangeStream | undefined
   try {
-    for await (const text of linesOf(response)) {
-      const line = JSON.parse(text) as { progress?: Progress; result?: T; error?: { code: string; what: string } }
-      if (line.error) throw received(line.error)
-      if (line.progress) onProgress?.(line.progress)
-      else return line.result as T
-    }
-  } catch (cause) {
-    if (isError(cause)) throw cause
-    throw lost(signal, cause)
+    stream = await node.openRange(target, range, { signal })
+    const { bytes, cid, size, start, end } = stream
+    await line({ result: { cid, size, start, end } })
+    for await (const chunk of bytes) await line({ data: Buffer.from(chunk).toString('base64') })
+    await line({ end: true })
+  } catch (error) {
+    if (!signal.aborted) await line({ error: told(error) })
+  } finally {
+    await stream?.close()
+    out.end()
   }
-  throw lost(signal)
-}
-
-/** Not by node:readline: an error that comes after the last line that was wanted would end the process. */
-async function* linesOf(response: http.IncomingMessage): AsyncGenerator<string> {
-  let rest = ''
-  for await (const text of response.setEncoding('utf8') as AsyncIterable<string>) {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
-  }
-  if (rest !== '') yield rest
-}
-
-function received({ code, what }: { code: string; what: string }): P2pnsError {
-  return new P2pnsError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', what)
-}
-
-function lost(signal: AbortSignal | undefined, cause?: unknown): P2pnsError {
-  if (signal?.aborted) return new P2pnsError('interrupted', 'It was interrupted', { cause })
-  return new P2pnsError('peer_unreachable', 'The running node went away before it answered', { cause })
 }

@@ -1,26 +1,27 @@
 /** Content of this node: sharing it, seeding it over restarts, fetching by name or CID, seeding what was fetched. */
 import { randomBytes, randomInt } from 'node:crypto'
-import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import { duplexPair } from 'node:stream'
+import type { PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
-import type { Fetched, Job, Shared, Status } from './contract.ts'
-import { equalBytes } from './core/encoding.ts'
+import type { Fetched, FetchRequest, Job, Limits } from './contract.ts'
 import type { KeyPair } from './core/keys.ts'
 import { manifestDhtKey, parseManifest, type SignedManifest } from './core/manifest.ts'
-import { fetchContent } from './files/fetch.ts'
-import { type KeptShare, KeptShares } from './files/kept-shares.ts'
-import { Seeder } from './files/seed.ts'
-import { type Share, sameContent, sharePath } from './files/share.ts'
-import { findContent, isCid } from './find-content.ts'
-import { linksTo, type PeerSource } from './find-peers.ts'
+import { type FetchView, fetchContent } from './files/fetch.ts'
+import type { KeptShare } from './files/kept-shares.ts'
+import { Limiter } from './files/limiter.ts'
+import type { PeerWay } from './files/peer-link.ts'
+import type { Source } from './files/source.ts'
+import { type ContentRef, findContent, isCid } from './find-content.ts'
+import { PeerSearch, type PeerSource } from './find-peers.ts'
 import type { Names } from './names.ts'
 import type { Host } from './net/host.ts'
 import { isLoopback, onKeptPort } from './net/listen.ts'
-import { type Link, Paths } from './net/paths.ts'
+import { type Link, type Offer, Paths } from './net/paths.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Publisher } from './publisher.ts'
+import { Sharing } from './sharing.ts'
 import type { Store } from './store.ts'
 
 interface Parts {
@@ -30,151 +31,149 @@ interface Parts {
   network: RecordNetwork
   publisher: Publisher
   names: Names
+  /** The folder of this node. */
+  home: string
   /** A visitor fetches, and seeds nothing. */
   visitor: boolean
+  limits: Limits
   now: () => number
+}
+
+/** A fetch with what only its caller in this process can use. */
+export interface FetchJob extends Job, FetchRequest {
+  onView?: (view: FetchView) => void
 }
 
 export class Content {
   readonly #parts: Parts
   readonly #paths: Paths
-  readonly #seeder: Seeder
-  readonly #kept: KeptShares
+  readonly sharing: Sharing
+  /** Searches that run, by manifest id. */
+  readonly #searches = new Map<string, Set<PeerSearch>>()
+  readonly #limiters: { up: Limiter; down: Limiter }
   readonly #stopped = new AbortController()
 
-  private constructor(parts: Parts, paths: Paths, seeder: Seeder, kept: KeptShares) {
+  private constructor(parts: Parts, paths: Paths) {
     this.#parts = parts
     this.#paths = paths
-    this.#seeder = seeder
-    this.#kept = kept
+    const now = () => performance.now()
+    this.#limiters = { up: new Limiter(parts.limits.up, now), down: new Limiter(parts.limits.down, now) }
+    const { host, key, publisher, store, now: clock } = parts
+    const table = store.table<KeptShare>('shares')
+    const leaves = leavesFolder(parts.home)
+    this.sharing = new Sharing({ host, key, publisher, table, leaves, limiter: this.#limiters.up, now: clock })
+    // Whoever wants what we are fetching may have some of it already.
+    this.sharing.onWanted = (id, peer) => {
+      for (const search of this.#searches.get(id) ?? []) search.heard([`/p2p/${peer}`])
+    }
   }
 
   static async open(parts: Parts): Promise<Content> {
-    const seeder = new Seeder()
-    const kept = new KeptShares(parts.store.table<KeptShare>('shares'))
     const paths = new Paths(parts.host.libp2p)
-    if (!parts.visitor) {
-      for await (const share of kept.all()) {
-        if (await isThere(share.path)) seeder.add(share)
-        // Perhaps its disk is away: it is served again when it is back.
-        else await stopProviding(parts.host, share.manifest.id)
-      }
-      const ports = parts.store.table<number>('ports')
-      const onLink = ({ stream, peer }: Link) => void seeder.serve(stream, peer)
-      const open = (port: number) => paths.listen({ port, now: parts.now, random: randomBytes, onLink })
-      await ports.put('links', await onKeptPort(ports, 'links', open))
-    }
-    return new Content(parts, paths, seeder, kept)
-  }
-
-  /** Tells the network what is here, one content after the other. */
-  announce(): void {
-    const all = async () => {
-      for (const { manifest } of this.#seeder.shares) {
-        // One that was ended meanwhile is not announced again.
-        if (this.#seeder.has(manifest.id)) await this.#provide(manifest.id, this.#stopped.signal)
-      }
-    }
-    void all().catch(() => {})
-  }
-
-  /** Hashes, seeds and announces what is at `target`, and then forgets what was shared from there before. */
-  async share(target: string, { signal, onProgress }: Job = {}): Promise<Shared> {
-    const { key, publisher, now } = this.#parts
-    const real = await fs.realpath(target).catch(() => target)
-    const previous = this.#seeder.shares.find((share) => share.path === real && this.#isOurs(share))?.manifest
-    const share = await sharePath(target, {
-      pair: key,
-      created: Math.floor(now() / 1000),
-      ...(previous ? { previous } : {}),
-      ...(signal ? { signal } : {}),
-      ...(onProgress ? { onProgress } : {}),
-    })
-    await this.#keep(share)
-    onProgress?.({ phase: 'publishing', done: 0, total: 0 })
-    const { manifest, bytes, files, skipped } = share
-    await Promise.all([
-      publisher.publish(manifestDhtKey(manifest.id), manifest.stored, signal),
-      this.#provide(manifest.id, signal),
-    ])
-    await this.#supersede(share)
-    return { cid: manifest.id, bytes, files: files.size, skipped, link: this.link(manifest.id) }
+    const content = new Content(parts, paths)
+    if (parts.visitor) return content
+    await content.sharing.open()
+    const ports = parts.store.table<number>('ports')
+    const onLink = ({ stream, peer }: Link) => void content.sharing.serve(stream, peer)
+    const open = (port: number) => paths.listen({ port, now: parts.now, random: randomBytes, onLink })
+    await ports.put('links', await onKeptPort(ports, 'links', open))
+    return content
   }
 
   /** A CID as it is, or the CID of a path that is shared first. */
   async given(text: string, job: Job): Promise<{ cid: string }> {
-    return isCid(text) ? { cid: text } : this.share(text, job)
+    return isCid(text) ? { cid: text } : this.sharing.share(text, job)
   }
 
-  /** Ends the sharing of a CID, or of whatever was shared from a path; false when nothing was. */
-  async unshare(cidOrPath: string): Promise<boolean> {
-    const real = await fs.realpath(cidOrPath).catch(() => path.resolve(cidOrPath))
-    const ids: string[] = []
-    for await (const share of this.#kept.all()) {
-      if (share.manifest.id === cidOrPath || share.path === real) ids.push(share.manifest.id)
-    }
-    for (const id of ids) await this.#forget(id)
-    return ids.length > 0
+  /** What a person points at. Errors: those of a lookup, content_not_found. */
+  find(target: string, signal?: AbortSignal): Promise<ContentRef> {
+    return findContent(this.#parts.names, target, signal)
   }
 
-  async fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched> {
-    const { names } = this.#parts
-    const { out, force = false, onProgress } = options
+  /** Another peer's ticket. Errors: peer_unreachable, timed_out, interrupted. */
+  offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer> {
+    return this.#paths.offerOf(peer, signal)
+  }
+
+  async fetch(target: string, options: FetchJob): Promise<Fetched> {
+    const { visitor, home } = this.#parts
+    const { out, force = false, only = [], limits = {}, wait, onProgress, onView } = options
     const signal = AbortSignal.any([this.#stopped.signal, ...(options.signal ? [options.signal] : [])])
     onProgress?.({ phase: 'resolving', done: 0, total: 0 })
-    const { id, entry, peers } = await findContent(names, target, signal)
-    const manifest = await this.#manifest(id, signal)
-    const ended = new AbortController()
-    const links = this.#links(id, peers, AbortSignal.any([signal, ended.signal]))
+    const { id, entry, peers } = await this.find(target, signal)
+    const manifest = await this.manifest(id, signal)
+    const search = this.search(id, peers, signal, wait)
+    const upload = new Limiter(limits.up, () => performance.now(), this.#limiters.up)
     const { share, ...fetched } = await fetchContent({
       id,
-      links,
+      links: this.ways(id, search),
       out,
       entry,
+      only,
       force,
       signal,
+      previous: this.sharing.shared,
+      limiter: new Limiter(limits.down, () => performance.now(), this.#limiters.down),
+      random: (end) => randomInt(end),
+      onPeers: (addresses) => search.heard(addresses),
+      ...(visitor ? {} : { leaves: leavesFolder(home) }),
+      ...(visitor ? {} : { onSource: (source: Source, got) => this.sharing.offer(id, source, got, upload) }),
       ...(manifest ? { manifest } : {}),
       ...(onProgress ? { onProgress } : {}),
-    }).finally(() => ended.abort())
-    if (share !== undefined && !this.#parts.visitor) await this.#seed(share)
+      ...(onView ? { onView } : {}),
+    }).finally(() => search.stop())
+    if (share !== undefined && !visitor) await this.sharing.seed(share)
     const { path, bytes, seconds, resumed } = fetched
     return { cid: id, path, bytes, seconds, resumed, peers: fetched.peers }
   }
 
-  shares(): Status['shares'] {
-    return this.#seeder.shares.map(({ manifest, path, bytes, files }) => ({
-      cid: manifest.id,
-      path,
-      bytes,
-      files: files.size,
-    }))
+  /** Of the whole node, from now on. */
+  setLimits(limits: Limits): Limits {
+    this.#limiters.up.set(limits.up)
+    this.#limiters.down.set(limits.down)
+    return limits
   }
 
-  /** What can be given to somebody out of band: the content, its name, and one address of this peer. */
-  link(id: string, name?: string): string {
-    const address = this.#parts.host.libp2p
-      .getMultiaddrs()
-      .map(String)
-      .find((text) => !isLoopback(text))
-    const query = new URLSearchParams({ ...(name ? { name } : {}), ...(address ? { peer: address } : {}) })
-    return query.size === 0 ? `p2pns:${id}` : `p2pns:${id}?${query.toString()}`
+  /** Looks for peers that have a content, until it is stopped. `wait`: seconds with nobody there. */
+  search(id: string, hints: readonly Multiaddr[], signal: AbortSignal, wait?: number): PeerSearch {
+    const searches = this.#searches.get(id) ?? new Set()
+    const search = new PeerSearch(this.#peersWith(id), {
+      hints,
+      signal: AbortSignal.any([signal, this.#stopped.signal]),
+      ...(wait === undefined ? {} : { patience: wait * 1000 }),
+    })
+    this.#searches.set(id, searches.add(search))
+    search.onStop = () => {
+      searches.delete(search)
+      if (searches.size === 0) this.#searches.delete(id)
+    }
+    return search
+  }
+
+  /** From the network; undefined where only peers that hold the content may have it. */
+  async manifest(id: string, signal: AbortSignal): Promise<SignedManifest | undefined> {
+    const here = this.sharing.shareOf(id)
+    if (here) return here.manifest
+    const found = await this.#parts.network.get(manifestDhtKey(id), { signal }).catch(() => undefined)
+    signal.throwIfAborted()
+    return found && parseManifest(found.value, { id })
   }
 
   async stop(): Promise<void> {
     this.#stopped.abort()
+    this.sharing.stop()
     await this.#paths.stop()
   }
 
   /** What is shared here is served from here; everything else by peers. */
-  async *#links(id: string, hints: Multiaddr[], signal: AbortSignal): AsyncGenerator<Link> {
-    const { host } = this.#parts
-    if (this.#seeder.has(id)) {
+  async *ways(id: string, search: PeerSearch): AsyncGenerator<PeerWay> {
+    if (this.sharing.shareOf(id)) {
       const [near, far] = duplexPair()
-      const self = host.libp2p.peerId.toString()
-      void this.#seeder.serve(far, self)
-      yield { peer: self, path: 'local', stream: near }
+      const self = this.#parts.host.libp2p.peerId.toString()
+      void this.sharing.serve(far, self)
+      yield { peer: self, way: { path: 'local', stream: near } }
     }
-    yield* linksTo(this.#peersWith(id), hints, signal)
+    yield* search.ways()
   }
 
   #peersWith(id: string): PeerSource {
@@ -187,65 +186,13 @@ export class Content {
         return known?.addresses.map(({ multiaddr }) => multiaddr) ?? []
       },
       isLocal: () => libp2p.getConnections().some(({ remoteAddr }) => isLoopback(remoteAddr.toString())),
-      connect: (to, signal) => this.#paths.connect(to, signal),
+      offerOf: (to, signal) => this.#paths.offerOf(to, signal),
       random: (end) => randomInt(end),
+      now: () => performance.now(),
     }
-  }
-
-  #isOurs({ manifest }: Share): boolean {
-    return equalBytes(manifest.publisher, this.#parts.key.publicKey)
-  }
-
-  /** What stood at the path of `share` before stands there no more; what somebody else shared may, as `share` itself. */
-  async #supersede(share: Share): Promise<void> {
-    const { id, entries = [] } = share.manifest
-    for (const other of this.#seeder.shares) {
-      if (other.path !== share.path || other.manifest.id === id) continue
-      if (this.#isOurs(other) || !sameContent(entries, other.manifest.entries ?? []))
-        await this.#forget(other.manifest.id)
-    }
-  }
-
-  /** Not served, announced, published or kept any more. */
-  async #forget(id: string): Promise<void> {
-    this.#seeder.remove(id)
-    await this.#kept.forget(id)
-    await this.#parts.publisher.withdraw(manifestDhtKey(id))
-    await stopProviding(this.#parts.host, id)
-  }
-
-  async #keep(share: Share): Promise<void> {
-    await this.#kept.keep(share)
-    this.#seeder.add(share)
-  }
-
-  /** What was fetched is worth serving; the person does not wait for the network to hear of it. */
-  async #seed(share: Share): Promise<void> {
-    await this.#keep(share)
-    await this.#supersede(share)
-    void this.#provide(share.manifest.id, this.#stopped.signal).catch(() => {})
-  }
-
-  async #provide(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#parts.host.dht.provide(CID.parse(id), signal ? { signal } : {})
-  }
-
-  /** From the network; undefined where only peers that hold the content may have it. */
-  async #manifest(id: string, signal: AbortSignal): Promise<SignedManifest | undefined> {
-    const found = await this.#parts.network.get(manifestDhtKey(id), { signal }).catch(() => undefined)
-    signal.throwIfAborted()
-    return found && parseManifest(found.value, { id })
   }
 }
 
-/** The network forgets by itself what it was told. */
-async function stopProviding({ libp2p }: Host, id: string): Promise<void> {
-  await libp2p.contentRouting.cancelReprovide(CID.parse(id))
-}
-
-function isThere(file: string): Promise<boolean> {
-  return fs.access(file).then(
-    () => true,
-    () => false,
-  )
+function leavesFolder(home: string): string {
+  return path.join(home, 'leaves')
 }

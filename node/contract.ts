@@ -114,11 +114,105 @@ export interface Fetched {
 }
 
 export interface Progress {
-  phase: 'hashing' | 'resolving' | 'connecting' | 'fetching' | 'finishing' | 'publishing' | 'witnessing'
+  phase: 'hashing' | 'resolving' | 'connecting' | 'fetching' | 'waiting' | 'finishing' | 'publishing' | 'witnessing'
   /** Bytes; 0 of 0 where the phase has no measure. */
   done: number
   total: number
   peers?: number
+  /** With `waiting`: for what. */
+  why?: string
+}
+
+/** Bytes a second; undefined: no limit. */
+export interface Limits {
+  up?: number
+  down?: number
+}
+
+export interface FetchRequest {
+  /** The file or folder to make, absolute; a file goes into a folder that is there. */
+  out: string
+  /** Replaces a file, never a folder. */
+  force?: boolean
+  /** Only entries whose path in the content matches one of these globs. */
+  only?: string[]
+  /** Of this transfer alone, besides those of the node. */
+  limits?: Limits
+  /** Seconds to wait for a peer when nobody who has the rest is online; default: as long as it takes. 0: fails at once. */
+  wait?: number
+}
+
+/** `waiting`: nobody who has the rest is online. `paused`: by the person, or by Ctrl-C. */
+export type TransferState = 'running' | 'waiting' | 'paused' | 'failed' | 'done'
+
+export interface Transfer {
+  /** Short, of this home. */
+  id: string
+  target: string
+  cid?: string
+  out: string
+  only?: string[]
+  state: TransferState
+  /** Bytes. */
+  done: number
+  total: number
+  chunks: { have: number; total: number }
+  /** `rate`: bytes a second, lately. */
+  peers: { peer: string; path: string; bytes: number; rate: number }[]
+  /** Peers that are not asked any more, and why. */
+  banned: { peer: string; why: string }[]
+  /** A sentence for the person: what it waits for, or why it failed. */
+  why?: string
+  limits?: Limits
+}
+
+/** Bytes of one file, in order, each verified before it is handed out. */
+export interface RangeStream {
+  cid: string
+  /** Bytes of the whole file. */
+  size: number
+  /** First byte, and one more than the last. */
+  start: number
+  end: number
+  bytes: AsyncIterable<Uint8Array>
+  /** Ends the links; to be called when done, also after an error. */
+  close(): Promise<void>
+}
+
+export interface ManifestView {
+  cid: string
+  publisher: string
+  /** ISO 8601. */
+  created: string
+  hint: string
+  bytes: number
+  files: number
+  /** Not with more than 10,000, unless asked for. */
+  entries: { path: string; type: 'file' | 'folder'; size: number; mode: number; root?: string }[]
+}
+
+/** What `manifest verify` found: what stands in a folder against what a manifest says. */
+export interface Verified {
+  cid: string
+  path: string
+  ok: boolean
+  files: number
+  /** Paths inside the content, at most 1,000. */
+  missing: string[]
+  changed: string[]
+  extra: string[]
+}
+
+export interface Probed {
+  peer: string
+  /** As in PeerStatus. */
+  path: string
+  /** Milliseconds. */
+  rtt: number
+  bytes: number
+  seconds: number
+  /** Bytes a second of a verified transfer. */
+  rate: number
 }
 
 export interface Job {
@@ -165,10 +259,24 @@ export interface P2pnsNode extends NameChanges, TrustNode {
   share(path: string, options?: Job & { as?: string }): Promise<Shared>
   /** Stops sharing a CID or a path, and forgets it; false when it was not shared. */
   unshare(what: string): Promise<boolean>
-  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link. `out`: the file or folder to make,
-   * absolute; a file goes into a folder that is there. `force` replaces a file, never a folder.
-   */
-  fetch(target: string, options: Job & { out: string; force?: boolean }): Promise<Fetched>
+  /** `target`: NAME[/PATH], CID[/PATH] or a `p2pns:` link; PATH may be a glob. */
+  fetch(target: string, options: Job & FetchRequest): Promise<Fetched>
+  /** Fetches of this home that are under way, paused, failed, or done lately. */
+  transfers(): Promise<Transfer[]>
+  /** What was fetched stays for `resumeTransfer`. */
+  pauseTransfer(id: string): Promise<Transfer>
+  /** Goes on in the background. */
+  resumeTransfer(id: string): Promise<Transfer>
+  /** Ends it and forgets it; with `files`, what it fetched so far goes too. */
+  removeTransfer(id: string, options?: { files?: boolean }): Promise<Transfer>
+  /** Limits of the whole node. */
+  setLimits(limits: Limits): Promise<Limits>
+  /** `target` as for `fetch`, but one file. `start`: first byte, default 0, from the end when negative; `end`: one more than the last. */
+  openRange(target: string, range?: { start?: number; end?: number }, job?: Job): Promise<RangeStream>
+  manifest(target: string, options?: { all?: boolean; signal?: AbortSignal }): Promise<ManifestView>
+  verifyManifest(target: string, path: string, job?: Job): Promise<Verified>
+  /** `whom`: a name, a peer id or a multiaddr with one. `size`: bytes, default 64 MiB. */
+  probe(whom: string, options?: Job & { size?: number }): Promise<Probed>
   status(): Promise<Status>
   peers(): Promise<PeerStatus[]>
   keys(): Promise<KeyInfo[]>

@@ -38,12 +38,22 @@ export async function findContent(names: Names, target: string, signal?: AbortSi
   const { zone } = await names.lookup(name, { policy: 'network', ...(signal ? { signal } : {}) })
   const [content] = texts(zone, '_dnslink', name.labels).flatMap(contentIn)
   if (content === undefined) throw new P2pnsError('content_not_found', `${name.text} names no content`)
-  const addresses = texts(zone, '_dnsaddr', []).filter((text) => text.startsWith('dnsaddr='))
   return {
     id: content.id,
     entry: [...content.inner, entry].filter((part) => part !== '').join('/'),
-    peers: addressesIn(addresses.map((text) => text.slice('dnsaddr='.length))),
+    peers: peersIn(zone),
   }
+}
+
+/** The peers that a name leads to. Errors: those of a lookup. */
+export async function findPeersOf(names: Names, text: string, signal: AbortSignal): Promise<Multiaddr[]> {
+  const { zone } = await names.lookup(parseName(text), { policy: 'network', signal })
+  return peersIn(zone)
+}
+
+function peersIn(zone: Zone): Multiaddr[] {
+  const addresses = texts(zone, '_dnsaddr', []).filter((text) => text.startsWith('dnsaddr='))
+  return addressesIn(addresses.map((text) => text.slice('dnsaddr='.length)))
 }
 
 /** What `dnslink=/p2pns/<manifest id>[/<path>]` names; nothing when it is not of that form. */

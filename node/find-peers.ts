@@ -1,16 +1,21 @@
-/** record -> peers: links to everybody who may have a content, as they come. */
+/** record -> peers: ways to everybody who may have a content, as they are found. */
+import { setTimeout } from 'node:timers/promises'
 import type { PeerId } from '@libp2p/interface'
-import type { Multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { PeerWay } from './files/peer-link.ts'
 import type { ProviderPeer } from './net/dht.ts'
 import { peerIdOf } from './net/host.ts'
-import type { Link } from './net/paths.ts'
+import type { Offer } from './net/paths.ts'
 
 /** Dials and open links at a time; more sources would not make a fetch faster. */
-const MAX_AT_ONCE = 16
-/** Anybody may say that they have the content: dials of one fetch, and peers that wait to be dialled. */
+const MAX_AT_ONCE = 32
+/** Anybody may say that they have the content: dials of one search, and peers that wait to be dialled. */
 const MAX_DIALS = 200
 const MAX_WAITING = 1000
 const MAX_ADDRESSES = 16
+/** Milliseconds between two searches: at first, and at most. */
+const FIRST_PAUSE = 2_000
+const MAX_PAUSE = 60_000
 
 /** Addresses that lead to this machine, or to wherever a name in the DNS says. */
 const NOT_FOR_STRANGERS = /^\/ip4\/(127|0)\.|^\/ip6\/::(1|ffff:[^/]*)?\/|^\/(?!ip[46]\/)/
@@ -23,9 +28,11 @@ export interface PeerSource {
   remembered(peer: PeerId): Promise<Multiaddr[]>
   /** Whether peers that we talk to are on this machine: then others may be too. */
   isLocal(): boolean
-  connect(to: PeerId | Multiaddr[], signal: AbortSignal): Promise<Link>
+  offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer>
   /** A whole number from 0 to `end - 1`. */
   random(end: number): number
+  /** Milliseconds of a clock that only goes on. */
+  now(): number
 }
 
 interface Candidate {
@@ -34,105 +41,200 @@ interface Candidate {
   addresses: Multiaddr[]
 }
 
-/**
- * Dials the peers that the name or link gives, then, in no order that a stranger could choose, those that the DHT names.
- * Ends when nobody is left to try; a peer that cannot be reached is left out.
- */
-export async function* linksTo(
-  source: PeerSource,
-  hints: readonly Multiaddr[],
-  signal: AbortSignal,
-): AsyncGenerator<Link> {
-  const left = new AbortController()
-  const stop = AbortSignal.any([signal, left.signal])
-  const hinted = byPeer(hints)
-  const waiting: Candidate[] = []
-  /** Peers that are dialled or were reached, and where else they may be found if that fails. */
-  const engaged = new Map<string, Candidate | undefined>([[source.self.toString(), undefined]])
-  const arrived: Link[] = []
-  let [dials, dialling, open] = [0, 0, 0]
-  let searching = true
-  let { promise: change, resolve: wake } = Promise.withResolvers<void>()
-  stop.addEventListener('abort', () => wake())
+export interface SearchOptions {
+  /** Peers that the name or link gives: multiaddrs with peer ids. */
+  hints: readonly Multiaddr[]
+  /** Milliseconds to go on searching while nobody is there; undefined: for ever, once anybody had it. */
+  patience?: number
+  signal: AbortSignal
+}
 
-  const search = async () => {
-    for await (const { id: peer, addresses: all } of source.providers(stop)) {
-      const addresses = all.filter((address) => isForUs(address, source))
-      if (addresses.length === 0 && all.length > 0) continue
-      const at = waiting.length < MAX_WAITING ? waiting.length : source.random(MAX_WAITING)
-      waiting[at] = { peer, addresses }
-      wake()
+/**
+ * Dials the peers that the name or link gives, then, in no order that a stranger could choose, those that the DHT and other
+ * peers name, and searches again while the fetch runs. A peer that cannot be reached is left out until the next search.
+ */
+export class PeerSearch {
+  readonly #source: PeerSource
+  readonly #options: SearchOptions
+  readonly #left = new AbortController()
+  readonly #stop: AbortSignal
+  readonly #hinted: Candidate[]
+  readonly #waiting: Candidate[] = []
+  /** Peers that are dialled or reached, or of no use, and where else they may be found if that fails. */
+  readonly #engaged = new Map<string, Candidate | undefined>()
+  readonly #arrived: PeerWay[] = []
+  #dials = 0
+  #dialling = 0
+  #open = 0
+  #searching = false
+  #hadPeers = false
+  #aloneSince: number
+  #change = Promise.withResolvers<void>()
+
+  constructor(source: PeerSource, options: SearchOptions) {
+    this.#source = source
+    this.#options = options
+    this.#stop = AbortSignal.any([options.signal, this.#left.signal])
+    this.#hinted = byPeer(options.hints)
+    this.#engaged.set(source.self.toString(), undefined)
+    this.#aloneSince = source.now()
+  }
+
+  /** Called once, when the search is over. */
+  onStop: () => void = () => undefined
+
+  stop(): void {
+    this.#left.abort()
+    this.onStop()
+  }
+
+  /** A peer told of others, or one came to us. */
+  heard(addresses: readonly string[]): void {
+    for (const { peer, addresses: all } of byPeer(readable(addresses))) this.#addUseful(peer, all)
+  }
+
+  /** Ends when nobody is left to try and waiting is of no use; the links that were not taken are forgotten. */
+  async *ways(): AsyncGenerator<PeerWay> {
+    this.#stop.addEventListener('abort', () => this.#wake())
+    void this.#keepSearching()
+    try {
+      while (!this.#stop.aborted) {
+        for (let candidate = this.#next(); candidate; candidate = this.#next()) void this.#dial(candidate)
+        const way = this.#arrived.shift()
+        if (way !== undefined) {
+          yield way
+          continue
+        }
+        if (this.#isOver()) return
+        await this.#change.promise
+        this.#change = Promise.withResolvers()
+      }
+    } finally {
+      this.#left.abort()
     }
   }
-  const next = (): Candidate | undefined => {
-    if (dials >= MAX_DIALS || dialling + open >= MAX_AT_ONCE) return undefined
-    while (hinted.length + waiting.length > 0) {
-      const candidate = hinted.shift() ?? waiting.splice(source.random(waiting.length), 1)[0]
+
+  #wake(): void {
+    this.#change.resolve()
+  }
+
+  #isOver(): boolean {
+    const more = this.#waiting.length > 0 && this.#dials < MAX_DIALS
+    if (this.#searching || this.#dialling > 0 || this.#open > 0 || more) return false
+    const patience = this.#options.patience ?? (this.#hadPeers ? Number.POSITIVE_INFINITY : 0)
+    return this.#source.now() - this.#aloneSince >= patience
+  }
+
+  async #keepSearching(): Promise<void> {
+    for (let pause = FIRST_PAUSE; !this.#stop.aborted; pause = Math.min(2 * pause, MAX_PAUSE)) {
+      this.#searching = true
+      this.#dials = 0
+      try {
+        for await (const { id: peer, addresses: all } of this.#source.providers(this.#stop)) {
+          this.#addUseful(peer, all)
+        }
+      } catch {
+        // The next search may do better.
+      }
+      this.#searching = false
+      this.#wake()
+      const jitter = this.#source.random(Math.floor(pause / 4))
+      await setTimeout(pause + jitter, undefined, { signal: this.#stop }).catch(() => undefined)
+      // Whoever could not be reached may be back.
+      if (this.#open === 0) this.#hinted.push(...byPeer(this.#options.hints))
+    }
+  }
+
+  #addUseful(peer: PeerId, all: Multiaddr[]): void {
+    const addresses = all.filter((address) => isForUs(address, this.#source))
+    if (addresses.length > 0 || all.length === 0) this.#add({ peer, addresses })
+  }
+
+  #add(candidate: Candidate): void {
+    const { random } = this.#source
+    const at = this.#waiting.length < MAX_WAITING ? this.#waiting.length : random(MAX_WAITING)
+    this.#waiting[at] = candidate
+    this.#wake()
+  }
+
+  #next(): Candidate | undefined {
+    if (this.#dials >= MAX_DIALS || this.#dialling + this.#open >= MAX_AT_ONCE) return undefined
+    const { random } = this.#source
+    while (this.#hinted.length + this.#waiting.length > 0) {
+      const candidate = this.#hinted.shift() ?? this.#waiting.splice(random(this.#waiting.length), 1)[0]
       if (candidate === undefined) return undefined
-      if (!engaged.has(candidate.peer.toString())) return candidate
-      engaged.set(candidate.peer.toString(), candidate)
+      if (!this.#engaged.has(candidate.peer.toString())) return candidate
+      this.#engaged.set(candidate.peer.toString(), candidate)
     }
     return undefined
   }
-  const dial = async ({ peer, addresses }: Candidate) => {
+
+  async #dial({ peer, addresses }: Candidate): Promise<void> {
     const id = peer.toString()
-    engaged.set(id, undefined)
-    dials++
-    dialling++
+    this.#engaged.set(id, undefined)
+    this.#dials++
+    this.#dialling++
     try {
-      const link = await connect(source, peer, addresses, stop)
-      open++
-      link.stream.once('close', () => {
-        open--
-        wake()
-      })
-      if (stop.aborted) link.stream.destroy()
-      else arrived.push(link)
+      const offer = await connect(this.#source, peer, addresses, this.#stop)
+      this.#open++
+      this.#arrived.push(this.#way(offer, peer))
     } catch {
-      const other = engaged.get(id)
-      engaged.delete(id)
-      if (other) waiting.push(other)
+      this.#failed(id)
     }
-    dialling--
-    wake()
+    this.#dialling--
+    this.#wake()
   }
-  void search()
-    .catch(() => {})
-    .finally(() => {
-      searching = false
-      wake()
-    })
-  try {
-    while (!stop.aborted) {
-      for (let candidate = next(); candidate; candidate = next()) void dial(candidate)
-      const link = arrived.shift()
-      if (link !== undefined) {
-        yield link
-        continue
-      }
-      const more = dials < MAX_DIALS && (searching || waiting.length > 0)
-      if (dialling === 0 && !more) return
-      await change
-      ;({ promise: change, resolve: wake } = Promise.withResolvers<void>())
+
+  /** What is known of it besides is tried next. */
+  #failed(id: string): void {
+    const other = this.#engaged.get(id)
+    this.#engaged.delete(id)
+    if (other) this.#waiting.push(other)
+  }
+
+  #way(offer: Offer, peer: PeerId): PeerWay {
+    const { candidates, ticket } = offer
+    return {
+      peer: offer.peer,
+      way: { candidates, ticket },
+      again: async () => {
+        const more = await this.#source.offerOf(peer, this.#stop)
+        this.#open++
+        return this.#way(more, peer)
+      },
+      ended: ({ served, useless }) => {
+        this.#open--
+        this.#hadPeers ||= served
+        if (!useless) this.#failed(offer.peer)
+        if (this.#open === 0) this.#aloneSince = this.#source.now()
+        this.#wake()
+      },
     }
-  } finally {
-    left.abort()
-    for (const link of arrived) link.stream.destroy()
   }
 }
 
 /** A few addresses, those that were just heard of first; a stranger may have told the others, too. */
-async function connect(source: PeerSource, peer: PeerId, heard: Multiaddr[], signal: AbortSignal): Promise<Link> {
+async function connect(source: PeerSource, peer: PeerId, heard: Multiaddr[], signal: AbortSignal): Promise<Offer> {
   const known = (await source.remembered(peer)).filter((address) => isForUs(address, source))
   const addresses = [...heard, ...known].map((address) =>
     peerIdOf(address)?.equals(peer) ? address : address.encapsulate(`/p2p/${peer.toString()}`),
   )
-  return source.connect(addresses.length > 0 ? addresses.slice(0, MAX_ADDRESSES) : peer, signal)
+  return source.offerOf(addresses.length > 0 ? addresses.slice(0, MAX_ADDRESSES) : peer, signal)
 }
 
 /** Nobody may send us to the services of our own machine, unless the network is on this machine. */
 function isForUs(address: Multiaddr, source: PeerSource): boolean {
   return source.isLocal() || !NOT_FOR_STRANGERS.test(address.toString())
+}
+
+function readable(addresses: readonly string[]): Multiaddr[] {
+  return addresses.flatMap((text) => {
+    try {
+      return [multiaddr(text)]
+    } catch {
+      return []
+    }
+  })
 }
 
 /** Addresses of one peer belong to one dial. */

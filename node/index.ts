@@ -5,8 +5,11 @@ import { resolveText } from './answers.ts'
 import type { PendingClaim } from './claims.ts'
 import { Content } from './content.ts'
 import type { P2pnsNode, Policy, Status } from './contract.ts'
+import { toZ32 } from './core/encoding.ts'
 import { nodeKey } from './core/keys.ts'
 import { keyNameOf, parseName } from './core/name.ts'
+import { fileCalls } from './file-calls.ts'
+import { discardPart } from './files/target.ts'
 import { nameChanges } from './handover.ts'
 import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
@@ -25,6 +28,7 @@ import { secretTable } from './secret-files.ts'
 import { loadSeed } from './seed.ts'
 import { openStore } from './store.ts'
 import type { PendingChange } from './succession.ts'
+import { type KeptTransfer, Transfers } from './transfers.ts'
 import { Trust } from './trust.ts'
 import { VERSION } from './version.ts'
 import { Witnesses } from './witnesses.ts'
@@ -112,10 +116,20 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     network,
     publisher,
     names,
+    home: options.home,
     visitor,
+    limits: options.limits ?? {},
     now,
   })
   started.defer(() => content.stop())
+  const transfers = new Transfers({
+    table: store.table<KeptTransfer>('transfers'),
+    run: (target, job) => content.fetch(target, job),
+    newId: () => toZ32(randomBytes(3)),
+    discard: discardPart,
+    now,
+  })
+  started.defer(() => transfers.stop())
 
   await bootstrap(host, introducers)
   const isAsked = options.introducers !== undefined
@@ -142,7 +156,8 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     const keeper = keepBootstrapped(host, introducers)
     publisher.start()
     own.start()
-    content.announce()
+    content.sharing.announce()
+    await transfers.resumeAll()
     started.defer(async () => {
       await renewal?.stop()
       keeper.stop()
@@ -181,12 +196,12 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     async share(path, { as, ...job } = {}) {
       // The name first: content is not given to the world for a name that turns out to be somebody else's.
       if (as !== undefined && !isOwn(as)) await register(registerParts, { name: as }, job)
-      const shared = await content.share(path, job)
+      const shared = await content.sharing.share(path, job)
       if (as === undefined) return shared
       const { name } = await register(registerParts, { name: as, content: shared.cid }, job)
-      return { ...shared, name, link: content.link(shared.cid, name) }
+      return { ...shared, name, link: content.sharing.link(shared.cid, name) }
     },
-    fetch: (target, fetchOptions) => content.fetch(target, fetchOptions),
+    ...fileCalls({ content, transfers, host, names }),
     status: async (): Promise<Status> => ({
       peerId: host.libp2p.peerId.toString(),
       version: VERSION,
@@ -204,7 +219,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         seq: String(zone?.seq ?? 0n),
         ...(lease ? { until: new Date(lease.claim.until * 1000).toISOString() } : {}),
       })),
-      shares: content.shares(),
+      shares: content.sharing.shares(),
       warnings: [
         ...own
           .all()
@@ -222,7 +237,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       ...own.all().map(({ label, keyName }) => ({ name: label, keyName, use: 'zone' as const })),
     ],
     clearCache: () => names.clearCache(),
-    unshare: (what) => content.unshare(what),
+    unshare: (what) => content.sharing.unshare(what),
     ...changes,
     trust: () => trust.list(),
     setPetname: (pet, target, petOptions) => trust.setPetname(pet, target, petOptions),

@@ -1,4 +1,5 @@
 /** Every option of a node: unit, default, reason. */
+import type { Limits } from './contract.ts'
 
 export interface NodeOptions {
   /** The folder that keeps everything of this node. */
@@ -16,6 +17,8 @@ export interface NodeOptions {
   visitor?: boolean
   /** Asked for when the seed of the home is locked; without it such a home does not open. */
   passphrase?: () => Promise<string>
+  /** For all transfers together. Default: none. */
+  limits?: Limits
   /** Milliseconds since 1970; default: the system's clock. */
   now?: () => number
 }

@@ -2,11 +2,11 @@ import * as path from 'node:path'
 import type { Command } from 'commander'
 import type { Shared } from '../../node/contract.ts'
 import { count, formatBytes } from '../format.ts'
-import { addExamples, addIntroducerOption } from '../options.ts'
+import { addExamples, addIntroducerOption, addLimitOptions, type LimitOptions, limitsFrom } from '../options.ts'
 import type { OpenSession, Session } from '../session.ts'
 import { hostNode, showJob } from '../with-node.ts'
 
-interface Options {
+interface Options extends LimitOptions {
   as?: string
   introducer?: string[]
 }
@@ -26,6 +26,9 @@ export function defineShare(program: Command, open: OpenSession): void {
       const absolute = path.resolve(session.cwd, target)
       const running = await session.engine.connectNode(session.home)
       if (running) {
+        if (options.upLimit ?? options.downLimit) {
+          session.output.note('note: a node runs in this home; `p2pns limits` changes its limits')
+        }
         try {
           tell(session, await showJob(session, (job) => running.share(absolute, { ...job, as: options.as })))
         } finally {
@@ -33,11 +36,12 @@ export function defineShare(program: Command, open: OpenSession): void {
         }
         return
       }
-      await hostNode(session, { introducers: options.introducer }, async (node) => {
+      await hostNode(session, { introducers: options.introducer, ...limitsFrom(options) }, async (node) => {
         tell(session, await showJob(session, (job) => node.share(absolute, { ...job, as: options.as })))
         session.output.note('Sharing until Ctrl-C; with `p2pns up` in this home a share goes on in the background.')
       })
     })
+  addLimitOptions(command)
   addIntroducerOption(command)
   addExamples(command, [
     ['p2pns share ./photos', 'others fetch it by its CID'],

@@ -2,11 +2,21 @@ import { type Command, Option } from 'commander'
 import type { Status } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { block, formatIntroducers } from '../format.ts'
-import { addExamples, addIntroducerOption, collect, formatHostPort, type HostPort, hostPort } from '../options.ts'
+import {
+  addExamples,
+  addIntroducerOption,
+  addLimitOptions,
+  collect,
+  formatHostPort,
+  type HostPort,
+  hostPort,
+  type LimitOptions,
+  limitsFrom,
+} from '../options.ts'
 import type { OpenSession } from '../session.ts'
 import { hostNode } from '../with-node.ts'
 
-interface Options {
+interface Options extends LimitOptions {
   introducer?: string[]
   listen?: string[]
   dns: HostPort | false
@@ -39,12 +49,14 @@ export function defineUp(program: Command, open: OpenSession): void {
       const { introducer: introducers, listen } = options
       const upstream = options.upstream && formatHostPort(options.upstream)
       const dns = options.dns ? { ...options.dns, upstream } : undefined
-      await hostNode(session, { introducers, listen, dns }, async (node) => {
+      const hosting = { introducers, listen, dns, ...limitsFrom(options) }
+      await hostNode(session, hosting, async (node) => {
         const status = await node.status()
         session.output.data(ready(status), readyLines(status))
         session.output.note('Ctrl-C stops it.')
       })
     })
+  addLimitOptions(command)
   addIntroducerOption(command)
   addExamples(command, [
     ['p2pns up --introducer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW...', 'the first time; later `p2pns up` is enough'],

@@ -24,9 +24,11 @@ export const ERRORS = {
   content_not_found: { exit: 3, next: 'Nobody who has it is online; try again when its publisher is.' },
   entry_not_found: { exit: 3, next: 'Fetch the whole name to see what it holds.' },
   file_missing: { exit: 3, next: 'Check the path.' },
+  transfer_not_found: { exit: 3, next: 'See `p2pns transfers` for those there are.' },
   not_known: { exit: 3, next: 'See `p2pns trust` for what this home knows.' },
 
   // verification failed (4)
+  content_differs: { exit: 4, next: 'Fetch it again to another place to have what is right.' },
   signature_invalid: { exit: 4, next: 'It was refused; whoever sent it cannot be believed.' },
   key_mismatch: { exit: 4, next: 'It was refused; it does not belong under the key it was found at.' },
   malformed: { exit: 4, next: 'It was refused; it is not in the one form the specification allows.' },

@@ -11,6 +11,10 @@ import { CHUNK_SIZE, HASH_SIZE, MAX_CHUNKS, MAX_SPAN } from './tree.ts'
 /** Chunks that one request, cancel or have may name. */
 export const MAX_RUN = 1024
 
+/** Addresses in one peers frame, and bytes of one. */
+export const MAX_PEERS = 32
+export const MAX_ADDRESS = 255
+
 /** Why a link is closed. */
 export const BYE_REASONS = ['done', 'content_not_found', 'file_changed', 'frame_invalid', 'busy', 'idle'] as const
 export type ByeReason = (typeof BYE_REASONS)[number]
@@ -31,6 +35,8 @@ export type Frame =
   | { type: 'cancel'; first: number; count: number }
   | { type: 'choke' }
   | { type: 'unchoke' }
+  /** Multiaddrs of others who have some of the content, or want it. */
+  | { type: 'peers'; peers: string[] }
   /** `chunk`: with `file_changed`, the one that could not be read. */
   | { type: 'bye'; reason: ByeReason; chunk?: number }
 
@@ -41,7 +47,7 @@ const TYPES: Record<Frame['type'], readonly [type: number, min: number, max: num
   manifest: [2, 1, MAX_DHT_MANIFEST],
   hashesRequest: [3, 8, 8],
   // A tree of MAX_CHUNKS is 24 levels high.
-  hashes: [4, 10 + HASH_SIZE, 10 + (MAX_SPAN + 24) * HASH_SIZE],
+  hashes: [4, 10, 10 + (MAX_SPAN + 24) * HASH_SIZE],
   bitfield: [5, 0, MAX_CHUNKS / 8],
   have: [6, 8, 8],
   request: [7, 8, 8],
@@ -50,6 +56,7 @@ const TYPES: Record<Frame['type'], readonly [type: number, min: number, max: num
   choke: [10, 0, 0],
   unchoke: [11, 0, 0],
   bye: [12, 1, 5],
+  peers: [13, 1, 1 + MAX_PEERS * (1 + MAX_ADDRESS)],
 }
 const BY_NUMBER = new Map(Object.entries(TYPES).map(([name, [type]]) => [type, name as Frame['type']]))
 
@@ -72,6 +79,11 @@ function u16(value: number): Bytes {
   return Uint8Array.of(value >> 8, value & 255)
 }
 
+function textBody(text: string): Bytes {
+  const bytes = utf8(text)
+  return concat(Uint8Array.of(bytes.length), bytes)
+}
+
 function bodyOf(frame: Frame): Bytes {
   switch (frame.type) {
     case 'hello':
@@ -89,6 +101,8 @@ function bodyOf(frame: Frame): Bytes {
       return u32(frame.first, frame.count)
     case 'chunk':
       return concat(u32(frame.chunk), frame.data ?? new Uint8Array(0))
+    case 'peers':
+      return concat(Uint8Array.of(frame.peers.length), ...frame.peers.map(textBody))
     case 'bye':
       return concat(
         Uint8Array.of(BYE_REASONS.indexOf(frame.reason)),
@@ -138,9 +152,25 @@ function readFrame(type: Exclude<Frame['type'], 'chunk'>, body: Buffer): Frame {
       if (body.length !== 5 || reason !== 'file_changed') throw invalid('a bye frame names a chunk for no reason')
       return { type, reason, chunk: body.readUInt32BE(1) }
     }
+    case 'peers':
+      return { type, peers: readTexts(body) }
     default:
       return { type }
   }
+}
+
+/** `u8 count`, then as many texts of `u8 length | bytes`. */
+function readTexts(body: Buffer): string[] {
+  const texts: string[] = []
+  let at = 1
+  for (let left = body[0] as number; left > 0; left--) {
+    const end = at + 1 + (body[at] ?? 0)
+    if (at >= body.length || end > body.length) throw invalid('a peers frame is cut')
+    texts.push(body.toString('utf8', at + 1, end))
+    at = end
+  }
+  if (at !== body.length || texts.length > MAX_PEERS) throw invalid('a peers frame has more than it says')
+  return texts
 }
 
 function run(body: Buffer, limit: number): { first: number; count: number } {

@@ -113,6 +113,14 @@ function listFileOf(bytes: Bytes): ListFile {
   return { size: bytes.length, root: rootOf(leavesOf(bytes)) }
 }
 
+/** The identifier of a manifest whose entries stand inside it, which follows from what it says; nobody has to sign it for that. */
+export function idOf(
+  publisher: Bytes,
+  { created, hint, entries }: { created: number; hint: string; entries: Entry[] },
+): string {
+  return cidOfHash(sha256(toCbor([VERSION, publisher, created, hint, entries.map(toRow)])))
+}
+
 /**
  * Signs `entries` (in any order). `created`: seconds since 1970. Throws `path_unsafe` or `too_large` for what no reader
  * would accept.

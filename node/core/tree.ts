@@ -28,6 +28,7 @@ export interface Span {
 
 const LEAF = Uint8Array.of(0)
 const KEPT_LEVEL = Math.log2(MAX_SPAN)
+const SPAN_BYTES = MAX_SPAN * HASH_SIZE
 
 export function leafHash(chunk: Bytes): Bytes {
   return sha256(LEAF, chunk)
@@ -112,48 +113,93 @@ export function verifySpan(root: Bytes, span: Span, leaves: Bytes, uncles: Bytes
   return used === uncles.length && equalBytes(node, root)
 }
 
-/** The tree of a file that is here whole. Holds the leaves and the levels from MAX_SPAN up; the few between are made when asked. */
-export class Tree {
-  readonly leaves: Bytes
-  readonly root: Bytes
-  readonly #kept: Bytes[]
+/** The root of each span of MAX_SPAN leaves, from leaves that come in order and in any pieces. */
+export class SpanRoots {
+  readonly #roots: Bytes[] = []
+  #rest: Bytes = new Uint8Array(0)
 
-  constructor(leaves: Bytes) {
-    this.leaves = leaves
-    const spans: Bytes[] = []
-    for (let at = 0; at < leaves.length; at += MAX_SPAN * HASH_SIZE) {
-      spans.push(rootOf(leaves.subarray(at, at + MAX_SPAN * HASH_SIZE)))
+  add(leaves: Bytes): void {
+    let bytes = this.#rest.length === 0 ? leaves : concat(this.#rest, leaves)
+    for (; bytes.length >= SPAN_BYTES; bytes = bytes.subarray(SPAN_BYTES)) {
+      this.#roots.push(rootOf(bytes.subarray(0, SPAN_BYTES)))
     }
-    let level = concat(...spans)
-    this.#kept = [level]
-    while (level.length > HASH_SIZE) this.#kept.push((level = levelAbove(level)))
+    this.#rest = bytes.slice()
+  }
+
+  /** After the last leaf. */
+  top(total: number): TreeTop {
+    if (this.#rest.length > 0) this.#roots.push(rootOf(this.#rest))
+    return new TreeTop(total, concat(...this.#roots))
+  }
+}
+
+/** The tree of a file that is here whole, from the spans up: 32 bytes for each 128 MiB of the file, and as much above. */
+export class TreeTop {
+  readonly total: number
+  readonly root: Bytes
+  readonly #levels: Bytes[]
+
+  /** `total`: leaves. `spans`: the roots of the spans of MAX_SPAN leaves. */
+  constructor(total: number, spans: Bytes) {
+    this.total = total
+    this.#levels = [spans]
+    let level = spans
+    while (level.length > HASH_SIZE) this.#levels.push((level = levelAbove(level)))
     this.root = level.length === 0 ? EMPTY_ROOT : level
   }
 
-  get total(): number {
-    return this.leaves.length / HASH_SIZE
-  }
-
-  /** The leaves and uncles that `verifySpan` wants. Throws `frame_invalid` on a span that is none of this tree. */
-  prove(first: number, count: number): { leaves: Bytes; uncles: Bytes } {
+  /**
+   * The leaves and uncles that `verifySpan` wants. `around`: the leaves of the whole span of MAX_SPAN that `first` lies in.
+   * Throws `frame_invalid` on a span that is none of this tree.
+   */
+  prove(first: number, count: number, around: Bytes): { leaves: Bytes; uncles: Bytes } {
     const span = { total: this.total, first, count }
     if (!isAligned(span)) throw new P2pnsError('frame_invalid', `${first}+${count} is no span of ${span.total} chunks`)
+    const inSpan = first % MAX_SPAN
     const uncles: Bytes[] = []
     let index = first / count
     let width = Math.ceil(span.total / count)
     for (let level = Math.log2(count); width > 1; level++) {
-      if ((index ^ 1) < width) uncles.push(this.#node(level, index ^ 1))
+      if ((index ^ 1) < width) uncles.push(this.#node(level, index ^ 1, around))
       index = Math.floor(index / 2)
       width = Math.ceil(width / 2)
     }
-    const leaves = this.leaves.subarray(first * HASH_SIZE, (first + spanLength(span)) * HASH_SIZE)
+    const leaves = around.subarray(inSpan * HASH_SIZE, (inSpan + spanLength(span)) * HASH_SIZE)
     return { leaves, uncles: concat(...uncles) }
   }
 
-  #node(level: number, index: number): Bytes {
-    const kept = this.#kept[level - KEPT_LEVEL]
+  #node(level: number, index: number, around: Bytes): Bytes {
+    const kept = this.#levels[level - KEPT_LEVEL]
     if (kept) return kept.subarray(index * HASH_SIZE, (index + 1) * HASH_SIZE)
-    const size = 2 ** level * HASH_SIZE
-    return rootOf(this.leaves.subarray(index * size, (index + 1) * size))
+    const nodes = 2 ** level
+    const start = (index * nodes) % MAX_SPAN
+    return rootOf(around.subarray(start * HASH_SIZE, (start + nodes) * HASH_SIZE))
+  }
+}
+
+/** The tree of a file whose leaves are in memory: an entry list, or a small file. */
+export class Tree {
+  readonly leaves: Bytes
+  readonly #top: TreeTop
+
+  constructor(leaves: Bytes) {
+    const roots = new SpanRoots()
+    roots.add(leaves)
+    this.leaves = leaves
+    this.#top = roots.top(leaves.length / HASH_SIZE)
+  }
+
+  get root(): Bytes {
+    return this.#top.root
+  }
+
+  get total(): number {
+    return this.#top.total
+  }
+
+  /** As TreeTop. */
+  prove(first: number, count: number): { leaves: Bytes; uncles: Bytes } {
+    const start = first - (first % MAX_SPAN)
+    return this.#top.prove(first, count, this.leaves.subarray(start * HASH_SIZE, (start + MAX_SPAN) * HASH_SIZE))
   }
 }

@@ -1,92 +1,117 @@
 /**
- * The task of getting chunks: asks peers for what the picker says, proves the hashes they send against the roots, and
- * hands what arrives to the sink, which checks each chunk against its hash before it keeps it.
+ * The task of getting chunks: asks peers for what the picker says, as far ahead as each of them is fast, and hears which
+ * ones their links kept (receiver.ts).
  */
 import type { Bytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import { type Frame, MAX_RUN } from '../core/frames.ts'
-import { HASH_SIZE, spanLength, verifySpan } from '../core/tree.ts'
-import { type Layout, type Run, spanIn, spanStarts } from './layout.ts'
+import { CHUNK_SIZE } from '../core/tree.ts'
+import type { Layout, Run } from './layout.ts'
+import type { Limiter } from './limiter.ts'
+import type { Work } from './link-threads.ts'
 import type { PeerLink } from './peer-link.ts'
 import { Picker } from './picker.ts'
-import type { Sink } from './sink.ts'
-import { refuseChunk, type Task } from './swarm.ts'
+import type { Task } from './swarm.ts'
 
-/** Chunks a peer may owe at first; one more for each that came, up to its share of the slots. */
+/** Chunks a peer may owe at first; one more for each that came, up to what its rate says. */
 const FIRST_WINDOW = 8
 /** Requests are not sent for less than this, unless the peer would have nothing to do. */
 const WORTH_ASKING = 8
-
-interface Asked {
-  window: number
-  /** Starts of the spans whose hashes it was asked for. */
-  spans: Set<number>
-}
+/** Chunks in one request under a limit: 1 MiB. */
+const LIMITED_RUN = 4
 
 export interface DownloadOptions {
   layout: Layout
   wanted: Iterable<Run>
-  sink: Sink
+  /** Where the chunks go. The caller closes it. */
+  work: Work
+  /** A whole number from 0 to `end - 1`. */
+  random: (end: number) => number
+  /** In order, and no further than `ahead` chunks before the reader (`advance`). Default: rarest first. */
+  ahead?: number
+  limiter?: Limiter
   /** A chunk of so many bytes was verified and kept. */
-  onChunk: (bytes: number) => void
+  onChunk: (bytes: number, chunk: number) => void
 }
 
 export class Download implements Task<void> {
   readonly done: Promise<void>
+  readonly work: Work
   readonly #layout: Layout
-  readonly #sink: Sink
   readonly #onChunk: DownloadOptions['onChunk']
+  readonly #limiter: Limiter | undefined
   readonly #picker: Picker<PeerLink>
-  readonly #peers = new Map<PeerLink, Asked>()
-  /** Proven leaf hashes by the start of their span, and how many of them may still be needed. */
-  readonly #leaves = new Map<number, { hashes: Bytes; left: number }>()
+  /** Chunks that each peer may owe. */
+  readonly #windows = new Map<PeerLink, number>()
   readonly #finish: { resolve: () => void; reject: (why: Error) => void }
-  #writing = 0
+  #held: NodeJS.Timeout | undefined
 
-  constructor({ layout, wanted, sink, onChunk }: DownloadOptions) {
+  constructor({ layout, wanted, work, random, ahead, limiter, onChunk }: DownloadOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.done = promise
+    this.done = promise.finally(() => clearTimeout(this.#held))
+    this.work = work
     this.#finish = { resolve, reject }
     this.#layout = layout
-    this.#sink = sink
     this.#onChunk = onChunk
-    this.#picker = new Picker(layout.end, wanted)
+    this.#limiter = limiter
+    this.#picker = new Picker(layout.end, wanted, { random, ...(ahead === undefined ? {} : { ahead }) })
+    work.onFailure(reject)
     if (this.#picker.left === 0) resolve()
+  }
+
+  /** Chunks that are not here yet. */
+  get missing(): number {
+    return this.#picker.left
+  }
+
+  /** Whether anybody owes a chunk. */
+  get busy(): boolean {
+    return [...this.#windows.keys()].some((peer) => this.#picker.owed(peer) > 0)
   }
 
   fail(why: P2pnsError): void {
     this.#finish.reject(why)
   }
 
-  joined(peer: PeerLink): void {
-    this.#peers.set(peer, { window: FIRST_WINDOW, spans: new Set() })
-    this.#picker.add(peer, (chunk) => peer.has(chunk))
+  /** Whoever reads in order has come to `chunk`. */
+  advance(chunk: number): void {
+    this.#picker.advance(chunk)
     this.#pump()
   }
 
-  left(peer: PeerLink, unfinished: Bytes | undefined): void {
-    if (unfinished) this.#sink.giveBack(unfinished)
-    this.#peers.delete(peer)
+  joined(peer: PeerLink): void {
+    this.#windows.set(peer, FIRST_WINDOW)
+    this.#picker.add(peer, peer.bits)
+    this.#pump()
+  }
+
+  left(peer: PeerLink): void {
+    this.#windows.delete(peer)
     this.#picker.remove(peer)
     this.#pump()
   }
 
   frame(peer: PeerLink, frame: Frame): void {
     switch (frame.type) {
-      case 'hashes':
-        return this.#prove(peer, frame)
-      case 'chunk':
-        return this.#arrived(peer, frame)
       case 'have':
-        this.#picker.gained(peer)
-        return this.#pump()
+        this.#gained(peer, frame)
+        return
       case 'choke':
+        this.left(peer)
         // What it owes now is the unchoke.
         peer.expecting = true
-        return this.left(peer, undefined)
+        return
       case 'unchoke':
-        if (!this.#peers.has(peer)) this.joined(peer)
+        if (!this.#windows.has(peer)) this.joined(peer)
     }
+  }
+
+  kept(peer: PeerLink, chunks: readonly number[]): void {
+    const window = this.#windows.get(peer)
+    if (window !== undefined) this.#windows.set(peer, window + chunks.length)
+    for (const chunk of chunks) this.#settle(peer, chunk)
+    if (this.#picker.left === 0) return this.#finish.resolve()
+    this.#pump()
   }
 
   slow(peer: PeerLink, slow: boolean): void {
@@ -98,124 +123,63 @@ export class Download implements Task<void> {
     return chunk < this.#layout.end ? this.#layout.partOf(chunk).path : undefined
   }
 
-  open(peer: PeerLink, chunk: number, length: number): Bytes | undefined {
-    const verdict = this.#picker.judge(peer, chunk)
-    if (verdict === 'unasked') return refuseChunk(peer, chunk)
-    if (verdict === 'skip') return undefined
-    if (length !== this.#layout.lengthOf(chunk)) {
-      throw new P2pnsError('frame_invalid', `${peer.peer} sent ${length} bytes as chunk ${chunk}`)
-    }
-    if (!this.#leafOf(chunk)) {
-      throw new P2pnsError('frame_invalid', `${peer.peer} sent chunk ${chunk} before its hashes`)
-    }
-    return this.#sink.take(length)
-  }
-
-  /** Hashes before chunks, on the same link and so in order: nothing that arrives has to wait for its hash. */
-  #pump(): void {
-    const share = Math.max(2, Math.floor(this.#sink.slots / Math.max(1, this.#peers.size)))
-    for (const [peer, asked] of this.#peers) {
-      const window = Math.min(asked.window, share)
-      for (;;) {
-        const owed = this.#picker.owed(peer)
-        const room = Math.min(window - owed, this.#room, MAX_RUN)
-        if (room < 1 || (room < WORTH_ASKING && owed > window / 2)) break
-        const run = this.#picker.next(peer, room)
-        if (!run) break
-        this.#askHashes(peer, asked, run)
-        peer.send({ type: 'request', ...run })
-      }
-    }
-    const owed = [...this.#peers.keys()].map((peer) => [peer, this.#picker.owed(peer)] as const)
-    // Whoever has nothing that is wanted owes it to have more, when nobody else is at work.
-    const stuck = this.#writing === 0 && owed.every(([, chunks]) => chunks === 0)
-    for (const [peer, chunks] of owed) peer.expecting = stuck || chunks > 0
-  }
-
-  get #room(): number {
-    // One place a peer: a chunk that lost the race at the end fills its place and counts as owed no more.
-    let owed = this.#writing + this.#peers.size
-    for (const peer of this.#peers.keys()) owed += this.#picker.owed(peer)
-    return this.#sink.slots - owed
-  }
-
-  #askHashes(peer: PeerLink, asked: Asked, run: Run): void {
-    for (const { span, start } of spanStarts(this.#layout, run)) {
-      if (this.#leaves.has(start) || asked.spans.has(start)) continue
-      asked.spans.add(start)
-      peer.send({ type: 'hashesRequest', first: start, count: span.count })
-    }
-  }
-
-  #prove(peer: PeerLink, { first, count, leaves, uncles }: Frame & { type: 'hashes' }): void {
-    // Asked for by an earlier task, or not at all.
-    if (!this.#peers.get(peer)?.spans.delete(first)) return
-    const part = this.#layout.partOf(first)
-    const { span } = spanIn(part, first)
-    if (span.count !== count || !verifySpan(part.root, span, leaves, uncles)) {
-      throw new P2pnsError('chunk_corrupt', `${peer.peer} sent hashes that are not of this content`)
-    }
-    peer.earn(leaves.length)
-    const left = this.#picker.unsettled({ first, count: spanLength(span) })
-    if (left > 0 && !this.#leaves.has(first)) this.#leaves.set(first, { hashes: leaves, left })
-  }
-
-  /** Hashes go when no chunk needs them any more: the list of a large file is long. */
-  #forget(chunk: number): void {
-    const { start } = spanIn(this.#layout.partOf(chunk), chunk)
-    const leaves = this.#leaves.get(start)
-    if (leaves && --leaves.left === 0) this.#leaves.delete(start)
-  }
-
-  #leafOf(chunk: number): Bytes | undefined {
-    const part = this.#layout.partOf(chunk)
-    if (part.count === 1) return part.root
-    const { start } = spanIn(part, chunk)
-    const at = (chunk - start) * HASH_SIZE
-    return this.#leaves.get(start)?.hashes.subarray(at, at + HASH_SIZE)
-  }
-
-  #arrived(peer: PeerLink, { chunk, data }: Frame & { type: 'chunk' }): void {
-    if (this.#picker.judge(peer, chunk) === 'unasked') {
-      // Somebody else was faster while it was on its way.
-      if (data) this.#sink.giveBack(data)
-      return
-    }
-    this.#picker.came(peer, chunk)
-    const asked = this.#peers.get(peer)
-    if (asked) asked.window++
-    const leaf = this.#leafOf(chunk)
-    if (data && leaf) {
-      this.#writing++
-      this.#keep(peer, chunk, data, leaf).then(
-        () => this.#pump(),
-        (why: Error) => this.#finish.reject(why),
-      )
-    }
+  /** What is fetched may end before the content does. */
+  #gained(peer: PeerLink, { first, count }: Run): void {
+    const end = Math.min(first + count, this.#layout.end)
+    if (first >= end) return
+    this.#picker.gained(peer, { first, count: end - first })
     this.#pump()
   }
 
-  async #keep(peer: PeerLink, chunk: number, data: Bytes, leaf: Bytes): Promise<void> {
-    const { length } = data
-    const ok = await this.#sink.write(chunk, data, leaf)
-    this.#writing--
-    if (!ok) {
-      this.#picker.fail(chunk)
-      return peer.drop(new P2pnsError('chunk_corrupt', `${peer.peer} sent a wrong chunk ${chunk}`))
-    }
+  #settle(peer: PeerLink, chunk: number): void {
     const before = this.#picker.left
-    for (const slower of this.#picker.settle(chunk)) slower.cancel(chunk)
+    for (const slower of this.#picker.settle(peer, chunk)) slower.cancel({ first: chunk, count: 1 })
     if (this.#picker.left === before) return
-    this.#forget(chunk)
-    peer.bytes += length
-    this.#onChunk(length)
-    if (this.#picker.left === 0) this.#finish.resolve()
+    const bytes = this.#layout.lengthOf(chunk)
+    peer.bytes += bytes
+    this.#onChunk(bytes, chunk)
+  }
+
+  #pump(): void {
+    for (const [peer, grown] of this.#windows) {
+      // Until its rate is known, the window grows with what comes.
+      const window = Math.min(grown, peer.pipeline ?? grown)
+      while (this.#ask(peer, window)) {}
+    }
+    const owed = [...this.#windows.keys()].map((peer) => [peer, this.#picker.owed(peer)] as const)
+    // Whoever has nothing that is wanted owes it to have more, when nobody else is at work.
+    const stuck = this.#held === undefined && owed.every(([, chunks]) => chunks === 0)
+    for (const [peer, chunks] of owed) peer.expecting = stuck || chunks > 0
+  }
+
+  /** Whether there is reason to go on. */
+  #ask(peer: PeerLink, window: number): boolean {
+    const owed = this.#picker.owed(peer)
+    const room = Math.min(window - owed, this.#limiter ? LIMITED_RUN : MAX_RUN)
+    if (room < 1 || (room < WORTH_ASKING && owed > window / 2) || this.#held) return false
+    const next = this.#picker.next(peer, room)
+    if (!next) return false
+    for (const other of next.instead) other.cancel(next.run)
+    peer.ask(next.run, owed === 0)
+    this.#spend(next.run.count * CHUNK_SIZE)
+    return true
+  }
+
+  /** Under a limit nothing more is asked for until what was asked for may have come. */
+  #spend(bytes: number): void {
+    const wait = this.#limiter?.reserve(bytes) ?? 0
+    if (wait <= 0) return
+    this.#held = setTimeout(() => {
+      this.#held = undefined
+      this.#pump()
+    }, wait)
   }
 }
 
 /** The task of getting a manifest: whoever sends the right one first. */
 export class ManifestTask<Manifest> implements Task<Manifest> {
   readonly done: Promise<Manifest>
+  readonly work = undefined
   readonly #parse: (stored: Bytes) => Manifest
   readonly #finish: { resolve: (manifest: Manifest) => void; reject: (why: Error) => void }
 
@@ -229,7 +193,7 @@ export class ManifestTask<Manifest> implements Task<Manifest> {
 
   joined(peer: PeerLink): void {
     peer.expecting = true
-    peer.send({ type: 'manifestRequest' })
+    peer.say({ type: 'manifestRequest' })
   }
 
   frame(peer: PeerLink, frame: Frame): void {
@@ -244,13 +208,11 @@ export class ManifestTask<Manifest> implements Task<Manifest> {
     this.#finish.resolve(manifest)
   }
 
+  kept(): void {}
+
   slow(): void {}
 
   fileOf(): undefined {}
-
-  open(peer: PeerLink, chunk: number): never {
-    return refuseChunk(peer, chunk)
-  }
 
   left(): void {}
 

@@ -1,21 +1,26 @@
 /**
  * From a content identifier and links to a file that is right:
  *
- *     manifest -> entry list, if set apart -> TARGET.part and its map -> what an earlier try left -> the rest -> TARGET
+ *     manifest -> entry list, if set apart -> TARGET.part and its map -> what is here already -> the rest -> TARGET
  */
+import * as fs from 'node:fs/promises'
 import type { Progress } from '../contract.ts'
-import type { Bytes } from '../core/encoding.ts'
-import { P2pnsError } from '../core/errors.ts'
 import { hashOfCid, parseManifest, type SignedManifest, stepsWithList, totals } from '../core/manifest.ts'
-import type { Link } from '../net/paths.ts'
+import { CHUNK_SIZE } from '../core/tree.ts'
+import { withFile } from './disk.ts'
+import { DiskFetch, type DiskFetchParts } from './disk-fetch.ts'
 import { Download, ManifestTask } from './download.ts'
-import { Layout, type Run } from './layout.ts'
-import { mapKey } from './map.ts'
+import { Layout } from './layout.ts'
+import type { LeafFile } from './leaves.ts'
+import type { Limiter } from './limiter.ts'
+import { Work } from './link-threads.ts'
+import { MapShape } from './map.ts'
+import type { PeerWay } from './peer-link.ts'
 import { type Selection, select } from './select.ts'
-import { hashContent, looksLike, type Share, type SharedFile, sameContent } from './share.ts'
-import { DiskSink, MemorySink } from './sink.ts'
-import { Swarm } from './swarm.ts'
-import { checkPlace, claimTarget, finishTarget, leadsToFolder, placeFor, prepareTarget, type Target } from './target.ts'
+import { freshLeaves, hashContent, leavesFrom, looksLike, type Share, type SharedFile, sameContent } from './share.ts'
+import type { Source } from './source.ts'
+import { Swarm, type SwarmPeer } from './swarm.ts'
+import { checkPlace, claimTarget, finishTarget, forgetMap, leadsToFolder, placeFor, type Target } from './target.ts'
 import { inTurns } from './turns.ts'
 
 export interface FetchOptions {
@@ -23,17 +28,44 @@ export interface FetchOptions {
   /** When it is known already; else the first peers are asked. */
   manifest?: SignedManifest
   /** May go on yielding while the fetch runs, which fails when no link is left and none will come; should end on `signal`. */
-  links: AsyncIterable<Link>
+  links: AsyncIterable<PeerWay>
   /** The file or folder to make; a file is put into a folder that is there, under its own name. */
   out: string
-  /** One file or folder inside the content; default: all of it. */
+  /** One file or folder inside the content, or a glob; default: all of it. */
   entry?: string
+  /** Globs: only what matches one of them. */
+  only?: readonly string[]
   /** A file replaces another file. */
   force?: boolean
+  /** Where the leaf hashes of what was fetched are kept, to serve it on; default: nowhere, and it is not served on. */
+  leaves?: string
+  /** Content of this machine: what has the same roots is not fetched again. */
+  previous?: readonly Share[]
+  limiter?: Limiter
+  /** A whole number from 0 to `end - 1`. */
+  random: (end: number) => number
   signal: AbortSignal
   onProgress?: (progress: Progress) => void
+  /** Once, when there is something to see. */
+  onView?: (view: FetchView) => void
+  /** What is here can be served until the result is called. `got`: bytes that a peer brought. */
+  onSource?: (source: Source, got: (peer: string) => number) => () => void
+  /** A peer told of others: multiaddrs. */
+  onPeers?: (addresses: readonly string[]) => void
   /** Milliseconds after which a peer that owes something and brought next to nothing is dropped. */
   stall?: number
+}
+
+/** What a fetch can tell of itself while it runs. */
+export interface FetchView {
+  readonly cid: string
+  readonly done: number
+  readonly total: number
+  readonly chunks: { have: number; total: number }
+  readonly peers: readonly SwarmPeer[]
+  readonly banned: readonly { peer: string; why: string }[]
+  /** For what it waits, as a sentence. */
+  readonly waiting: string | undefined
 }
 
 export interface FetchResult {
@@ -45,7 +77,7 @@ export interface FetchResult {
   seconds: number
   peers: { peer: string; path: string; bytes: number }[]
   manifest: SignedManifest
-  /** To serve it on without hashing it again; undefined when only an entry was fetched. */
+  /** To serve it on without hashing it again; undefined when only a part was fetched. */
   share: Share | undefined
 }
 
@@ -56,46 +88,55 @@ const STALL = 20_000
  * `content_not_found`, `disk_full`, `disk_error`, `interrupted`, or why the last peer was lost. What was verified stays for the next try.
  */
 export async function fetchContent(options: FetchOptions): Promise<FetchResult> {
-  const { id, links, onProgress } = options
+  const { id, links, onProgress, onPeers } = options
   const started = performance.now()
   const content = hashOfCid(id)
   using claims = new DisposableStack()
   // What comes into a folder that is there has no name yet.
   const early = (await leadsToFolder(options.out)) ? undefined : await placeFor(options.out, undefined)
   if (early) claims.defer(claimTarget(early))
-  const swarm = new Swarm(content, links, options.stall ?? STALL)
+  const swarm = new Swarm({ content, links, stall: options.stall ?? STALL, ...(onPeers ? { onPeers } : {}) })
   try {
     onProgress?.({ phase: 'connecting', done: 0, total: 0 })
     const manifest = await wholeManifest(options, swarm)
-    const selection = select(manifest, options.entry ?? '')
+    const selection = select(manifest, options.entry ?? '', options.only ?? [])
     const { bytes } = totals(selection.entries)
     const name = selection.entries[0]?.type === 'file' ? nameOf(manifest, selection) : undefined
     const target = early ?? (await placeFor(options.out, name))
     if (!early) claims.defer(claimTarget(target))
-    const here = await alreadyThere(target, selection, options)
-    const { files, resumed } = here ?? (await download(target, selection, content, swarm, options))
-    const share = { manifest, path: target.final, files, bytes, skipped: [] }
+    const parts = { options, manifest, selection, target, swarm, content }
+    const { share, resumed } = (await alreadyThere(parts)) ?? (await fetchToDisk(parts))
     return {
       path: target.final,
       bytes,
       resumed,
       seconds: (performance.now() - started) / 1000,
-      peers: swarm.shares,
+      peers: swarm.peers.map(({ peer, path, bytes }) => ({ peer, path, bytes })),
       manifest,
-      share: selection.entry === '' ? share : undefined,
+      share,
     }
   } finally {
     swarm.close()
   }
 }
 
-async function wholeManifest({ id, manifest: given, signal }: FetchOptions, swarm: Swarm): Promise<SignedManifest> {
+/** The manifest with its entries. Throws `content_not_found`, or why the last peer was lost. */
+export async function wholeManifest(
+  options: Pick<FetchOptions, 'id' | 'manifest' | 'signal' | 'random'>,
+  swarm: Swarm,
+): Promise<SignedManifest> {
+  const { id, manifest: given, signal, random } = options
   const manifest = given ?? (await swarm.run(new ManifestTask((stored) => parseManifest(stored, { id })), signal))
   if (manifest.entries || !manifest.list) return manifest
   const layout = Layout.of(manifest)
-  const sink = new MemorySink(manifest.list.size)
-  await swarm.run(new Download({ layout, wanted: layout.runs, sink, onChunk: () => undefined }), signal)
-  return inTurns(stepsWithList(manifest, sink.bytes))
+  const list = Buffer.alloc(manifest.list.size)
+  const work = new Work({ parts: layout.parts, keep: 'hand' }, (chunk, bytes) => list.set(bytes, chunk * CHUNK_SIZE))
+  try {
+    await swarm.run(new Download({ layout, wanted: layout.runs, work, random, onChunk: () => undefined }), signal)
+  } finally {
+    await work.close()
+  }
+  return inTurns(stepsWithList(manifest, list))
 }
 
 /** The name of a file where nobody gave it another one; safe as one path component. */
@@ -103,71 +144,55 @@ function nameOf({ id, hint }: SignedManifest, { entry }: Selection): string {
   return entry.slice(entry.lastIndexOf('/') + 1) || hint || id
 }
 
-interface Fetched {
-  files: Map<string, SharedFile>
+interface Got {
+  share: Share | undefined
   resumed: number
 }
 
 /** Throws `target_exists` when something else has the name, and may not be replaced. */
-async function alreadyThere(
-  target: Target,
-  { entries }: Selection,
-  { force = false, signal, onProgress }: FetchOptions,
-): Promise<Fetched | undefined> {
+async function alreadyThere({ options, manifest, selection, target }: DiskFetchParts): Promise<Got | undefined> {
+  const { entries, key } = selection
+  const { signal, onProgress, leaves: folder, force = false, previous = [] } = options
   if (await looksLike(target.final, entries)) {
-    const present = await hashContent(target.final, { signal, onProgress })
-    if (sameContent(entries, present.entries)) return { files: present.files, resumed: totals(entries).bytes }
+    const fresh = folder !== undefined && key === '' ? await freshLeaves(folder) : undefined
+    const present = await hashContent(target.final, { signal, onProgress, ...(fresh ? { leaves: fresh } : {}) })
+    if (sameContent(entries, present.entries)) {
+      const { files } = present
+      const leaves = fresh === undefined ? undefined : await leavesFrom(fresh, manifest)
+      return { share: leaves && shareOf(manifest, target, entries, files, leaves), resumed: totals(entries).bytes }
+    }
+    if (fresh) await fs.rm(fresh, { force: true })
   }
-  await checkPlace(target, entries, force)
+  await checkPlace(target, entries, { force, previous })
   return undefined
 }
 
-async function download(
-  target: Target,
-  { entries, layout, entry }: Selection,
-  content: Bytes,
-  swarm: Swarm,
-  { signal, onProgress, force = false }: FetchOptions,
-): Promise<Fetched> {
-  const total = layout.bytes
-  const again = await prepareTarget(target, mapKey(content, entry), entries)
-  const sink = new DiskSink({ base: target.part, map: target.map, parts: layout.parts })
-  let done = 0
-  let resumed = 0
-  try {
-    const report = (phase: Progress['phase'], bytes: number): void => {
-      done += bytes
-      onProgress?.({ phase, done, total, peers: swarm.size })
-    }
-    const wanted = again ? await missing(layout, sink, signal, (bytes) => report('hashing', bytes)) : layout.runs
-    resumed = done
-    report('fetching', 0)
-    await swarm.run(new Download({ layout, wanted, sink, onChunk: (bytes) => report('fetching', bytes) }), signal)
-  } finally {
-    // A chunk that is still on its way is laid into memory that the next download may be given.
-    swarm.close()
-    await sink.close()
-  }
-  onProgress?.({ phase: 'finishing', done, total })
-  return { files: await finishTarget(target, layout, entries, force), resumed }
+async function fetchToDisk(parts: DiskFetchParts): Promise<Got> {
+  const { options, manifest, selection, target } = parts
+  const { entries, layout, key } = selection
+  const { onProgress, leaves: folder, force = false, previous = [] } = options
+  const resumed = await new DiskFetch(parts).run()
+  onProgress?.({ phase: 'finishing', done: layout.bytes, total: layout.bytes })
+  const files = await finishTarget(target, layout, entries, { force, previous })
+  const leaves = folder !== undefined && key === '' ? await adoptMap(target, layout, folder) : undefined
+  await forgetMap(target)
+  return { share: leaves && shareOf(manifest, target, entries, files, leaves), resumed }
 }
 
-/** The chunks that an earlier try did not leave. */
-async function missing(
-  layout: Layout,
-  sink: DiskSink,
-  signal: AbortSignal,
-  onFound: (bytes: number) => void,
-): Promise<Run[]> {
-  const wanted: Run[] = []
-  for (const run of layout.runs) {
-    for await (const { chunk, ok } of sink.check(run)) {
-      if (signal.aborted) throw new P2pnsError('interrupted', 'the fetch was stopped')
-      const last = wanted.at(-1)
-      if (ok) onFound(layout.lengthOf(chunk))
-      else if (last && last.first + last.count === chunk) last.count++
-      else wanted.push({ first: chunk, count: 1 })
-    }
-  }
-  return wanted
+function shareOf(
+  manifest: SignedManifest,
+  { final }: Target,
+  entries: Selection['entries'],
+  files: Map<string, SharedFile>,
+  leaves: LeafFile,
+): Share {
+  return { manifest, path: final, files, bytes: totals(entries).bytes, skipped: [], leaves }
+}
+
+/** What the map knows is what a share needs. */
+async function adoptMap({ map }: Target, layout: Layout, folder: string): Promise<LeafFile> {
+  const file = await freshLeaves(folder)
+  await fs.copyFile(map, file, fs.constants.COPYFILE_FICLONE)
+  await withFile(file, fs.constants.O_RDWR, (handle) => handle.sync())
+  return { file, offset: new MapShape(layout).leaves }
 }

@@ -1,10 +1,27 @@
-/** One link, seen from the side that fetches: its hello, its frames, and whether the peer is still alive. */
+/** One link, seen by the swarm that fetches: its hello, what its peer has, how fast it is, and whether it is still alive. */
 import type { Duplex } from 'node:stream'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
-import { P2pnsError } from '../core/errors.ts'
-import { encodeFrame, type Frame, FrameDecoder } from '../core/frames.ts'
-import { readLink } from '../net/link.ts'
-import type { Link } from '../net/paths.ts'
+import { isError, P2pnsError } from '../core/errors.ts'
+import type { Frame } from '../core/frames.ts'
+import type { Offer } from '../net/paths.ts'
+import { pathTo } from '../net/paths.ts'
+import type { Run } from './layout.ts'
+import type { Way } from './link-messages.ts'
+import { ThreadLink, type Work } from './link-threads.ts'
+import { Meter } from './meter.ts'
+
+/** How a peer is reached for one content: an open stream, or where one can be dialled. */
+export interface PeerWay {
+  peer: string
+  way: { path: string; stream: Duplex } | Pick<Offer, 'candidates' | 'ticket'>
+  /** Another link to the same peer. */
+  again?: () => Promise<PeerWay>
+  /**
+   * Called once, when the link has ended or could not be opened. `served`: the content could be asked of it, and may be again.
+   * `useless`: the peer is not to be tried again.
+   */
+  ended?: (end: { served: boolean; useless: boolean }) => void
+}
 
 /** Looks at what a peer brings, in the time after which one that brings nothing is dropped. */
 const LOOKS = 5
@@ -12,83 +29,92 @@ const LOOKS = 5
 const MIN_RATE = 2 * 1024
 /** Bytes a second: less is slow, and somebody else may be asked for the same. */
 const FAIR_RATE = 64 * 1024
+const DIAL_TIME = 10_000
 
 export interface PeerEvents {
-  /** The peer has the content, and `has` is known. */
+  /** The peer has the content, and `bits` is known. */
   ready(peer: PeerLink): void
   frame(peer: PeerLink, frame: Frame): void
+  /** Chunks that it was asked for were verified and kept. */
+  kept(peer: PeerLink, chunks: readonly number[]): void
   /** It owes, and what it brought lately is little (`true`) or enough again (`false`). */
   slow(peer: PeerLink, slow: boolean): void
   /** The path inside the content of the file that `chunk` is of; undefined when that is not known. */
   fileOf(chunk: number): string | undefined
-  /** As FrameHandler.open. */
-  open(peer: PeerLink, chunk: number, length: number): Bytes | undefined
-  /** Called once. `unfinished`: the place of a chunk that did not come to its end. */
-  closed(peer: PeerLink, why: P2pnsError, unfinished: Bytes | undefined): void
+  /** Called once. */
+  closed(peer: PeerLink, why: P2pnsError): void
 }
 
 export class PeerLink {
   readonly peer: string
-  readonly path: string
+  readonly way: PeerWay
   /** Of chunks that were verified. */
   bytes = 0
-  /** Chunks that were cancelled and may come all the same. */
-  readonly late = new Set<number>()
 
-  readonly #stream: Duplex
   readonly #content: Bytes
   readonly #events: PeerEvents
-  readonly #decoder: FrameDecoder
+  readonly #link: ThreadLink
   /** Milliseconds between two looks at what came. */
   readonly #interval: number
   readonly #timer: NodeJS.Timeout
+  #path: string
   #state: 'new' | 'greeted' | 'ready' | 'closed' = 'new'
-  /** Empty: everything. */
-  #bits: Bytes = new Uint8Array(0)
-  #place: Bytes | undefined
+  /** undefined: everything. */
+  #bits: Bytes | undefined
   #expecting = true
   /** Bytes of what it owed, in all, and when last looked at. */
-  #earned = 0
+  #received = 0
   #seen = 0
   /** Looks in a row that found next to nothing. */
   #barren = 0
   /** Looks in a row that found it slow. */
   #slowLooks = 0
+  readonly #meter = new Meter()
+  #readyAt = 0
 
-  constructor({ peer, path, stream }: Link, content: Bytes, stall: number, events: PeerEvents) {
-    this.peer = peer
-    this.path = path
-    this.#stream = stream
+  constructor(way: PeerWay, content: Bytes, stall: number, events: PeerEvents) {
+    this.peer = way.peer
+    this.way = way
     this.#content = content
     this.#events = events
     this.#interval = stall / LOOKS
     this.#timer = setTimeout(() => this.#look(stall), this.#interval)
-    const decoder = new FrameDecoder({
-      open: (chunk, length) => (this.#place = events.open(this, chunk, length)),
-      frame: (frame) => this.#frame(frame),
+    const open = 'stream' in way.way
+    this.#path = 'stream' in way.way ? way.way.path : ''
+    const threadWay: Way | Duplex = 'stream' in way.way ? way.way.stream : { ...way.way, timeout: DIAL_TIME }
+    this.#link = new ThreadLink(threadWay, {
+      up: (host) => {
+        this.#path = pathTo(host)
+        this.#greet()
+      },
+      frame: (frame) => this.#guarded(() => this.#frame(frame)),
+      progress: (received, kept) => this.#progress(received, kept),
+      down: (why) => this.#lost(why),
     })
-    this.#decoder = decoder
-    readLink(stream, (bytes) => {
-      if (this.#state === 'closed') return
-      try {
-        decoder.push(bytes)
-      } catch (cause) {
-        this.drop(
-          cause instanceof P2pnsError ? cause : new P2pnsError('internal', 'a frame was not handled', { cause }),
-        )
-      }
-    })
-    stream.on('error', () => this.drop(new P2pnsError('peer_unreachable', `the link to ${peer} broke`)))
-    stream.on('close', () => this.drop(new P2pnsError('peer_unreachable', `${peer} closed the link`)))
-    stream.on('end', () => {
-      const cut = decoder.atBoundary ? 'closed the link' : 'cut a frame off'
-      this.drop(new P2pnsError(decoder.atBoundary ? 'peer_unreachable' : 'frame_invalid', `${peer} ${cut}`))
-    })
-    this.send({ type: 'hello', content })
+    if (open) this.#greet()
+  }
+
+  get path(): string {
+    return this.#path
   }
 
   get ready(): boolean {
     return this.#state === 'ready'
+  }
+
+  /** A bit for each chunk; undefined: it has everything. */
+  get bits(): Bytes | undefined {
+    return this.#bits
+  }
+
+  /** Bytes a second, lately. */
+  get rate(): number {
+    return this.#meter.rate
+  }
+
+  /** Bytes a second since it could be asked first. */
+  get meanRate(): number {
+    return (this.bytes / Math.max(1, performance.now() - this.#readyAt)) * 1000
   }
 
   /**
@@ -113,53 +139,84 @@ export class PeerLink {
     return this.#slowLooks
   }
 
-  /** It brought `bytes` of something that was asked for, besides chunks. */
-  earn(bytes: number): void {
-    this.#earned += bytes
+  /** Chunks that it may owe so that it is never idle; undefined while its rate is not known. */
+  get pipeline(): number | undefined {
+    return this.#meter.pipeline
   }
 
-  has(chunk: number): boolean {
-    if (this.#bits.length === 0) return true
-    return ((this.#bits[chunk >> 3] ?? 0) & (0x80 >> (chunk & 7))) !== 0
+  enter(work: Work | undefined): void {
+    this.#link.enter(work)
   }
 
-  send(frame: Frame): void {
-    if (this.#state !== 'closed') this.#stream.write(encodeFrame(frame))
+  /** `idle`: it owes nothing, so that the answer tells its round trip. */
+  ask(run: Run, idle: boolean): void {
+    if (idle) this.#meter.asked()
+    this.#link.ask(run)
   }
 
-  cancel(chunk: number): void {
-    this.late.add(chunk)
-    this.send({ type: 'cancel', first: chunk, count: 1 })
+  cancel(run: Run): void {
+    this.#link.cancel(run)
+  }
+
+  say(frame: Frame): void {
+    if (this.#state !== 'closed') this.#link.say(frame)
+  }
+
+  /** It sent something that was asked for, besides chunks. */
+  earn(): void {
+    this.#barren = 0
   }
 
   /** Ends the link because of `why`. */
   drop(why: P2pnsError): void {
     if (this.#state === 'closed') return
-    this.#state = 'closed'
-    clearTimeout(this.#timer)
-    this.#stream.destroy()
-    this.#events.closed(this, why, this.#place)
+    this.#link.finish()
+    this.#lost(why)
   }
 
   /** Ends the link in good order. */
   finish(): void {
     if (this.#state === 'closed') return
-    this.send({ type: 'bye', reason: 'done' })
+    this.#close(false)
+    this.#link.finish({ type: 'bye', reason: 'done' })
+  }
+
+  #close(useless: boolean): void {
     this.#state = 'closed'
     clearTimeout(this.#timer)
-    this.#stream.end()
-    this.#stream.resume()
-    setTimeout(() => this.#stream.destroy(), 1000).unref()
+    this.way.ended?.({ served: this.#readyAt > 0 && !useless, useless })
+  }
+
+  #lost(why: P2pnsError): void {
+    if (this.#state === 'closed') return
+    this.#close(isError(why, 'chunk_corrupt', 'frame_invalid', 'content_not_found', 'file_changed'))
+    this.#events.closed(this, new P2pnsError(why.code, named(this.peer, why), { cause: why }))
+  }
+
+  #greet(): void {
+    this.say({ type: 'hello', content: this.#content })
+  }
+
+  #guarded(work: () => void): void {
+    if (this.#state === 'closed') return
+    try {
+      work()
+    } catch (cause) {
+      this.drop(isError(cause) ? cause : new P2pnsError('internal', 'a frame was not handled', { cause }))
+    }
+  }
+
+  #progress(received: number, kept: readonly number[]): void {
+    if (this.#state === 'closed') return
+    this.#received = received
+    this.#meter.received(received)
+    if (kept.length > 0) this.#guarded(() => this.#events.kept(this, kept))
   }
 
   #lookAfresh(): void {
     this.#seen = this.#received
     this.#barren = 0
     this.#timer.refresh()
-  }
-
-  get #received(): number {
-    return this.#earned + this.#decoder.chunkBytes
   }
 
   #look(stall: number): void {
@@ -189,25 +246,24 @@ export class PeerLink {
     switch (frame.type) {
       case 'bitfield':
         if (this.#state === 'ready') throw new P2pnsError('frame_invalid', `${this.peer} sent a second bitfield`)
-        this.#bits = frame.bits
+        this.#bits = frame.bits.length === 0 ? undefined : frame.bits
         this.#state = 'ready'
+        this.#readyAt = performance.now()
         this.expecting = false
         return this.#events.ready(this)
       case 'have':
-        this.#gain(frame.first, frame.count)
-        break
-      case 'chunk':
-        this.#place = undefined
-        this.late.delete(frame.chunk)
+        this.#gain(frame)
         break
     }
-    if (this.#state !== 'closed') this.#events.frame(this, frame)
+    this.#events.frame(this, frame)
   }
 
-  #gain(first: number, count: number): void {
-    for (let chunk = first; chunk < first + count && this.#bits.length > 0; chunk++) {
-      if (chunk >> 3 >= this.#bits.length) throw new P2pnsError('frame_invalid', `${this.peer} has a chunk too many`)
-      this.#bits[chunk >> 3] = (this.#bits[chunk >> 3] as number) | (0x80 >> (chunk & 7))
+  #gain({ first, count }: Run): void {
+    const bits = this.#bits
+    if (!bits) return
+    for (let chunk = first; chunk < first + count; chunk++) {
+      if (chunk >> 3 >= bits.length) throw new P2pnsError('frame_invalid', `${this.peer} has a chunk too many`)
+      bits[chunk >> 3] = (bits[chunk >> 3] as number) | (0x80 >> (chunk & 7))
     }
   }
 
@@ -228,4 +284,9 @@ export class PeerLink {
         return new P2pnsError('peer_unreachable', `${peer} ended the link (${reason})`)
     }
   }
+}
+
+/** A thread knows no peer. */
+function named(peer: string, { what }: P2pnsError): string {
+  return what.includes(peer) ? what : `${peer}: ${what}`
 }

@@ -1,14 +1,17 @@
 /** A file or folder of this machine becomes content: walked, hashed where it lies, described by a signed manifest. */
+import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Progress } from '../contract.ts'
-import { equalBytes } from '../core/encoding.ts'
+import { type Bytes, compareBytes, equalBytes, utf8 } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import type { KeyPair } from '../core/keys.ts'
 import { type Entry, type SignedManifest, signManifest, totals } from '../core/manifest.ts'
 import { checkPath, collisionKey } from '../core/path.ts'
-import { CHUNK_SIZE, chunkCount, HASH_SIZE, leavesOf, Tree } from '../core/tree.ts'
-import { diskError, readFully, withFile } from './disk.ts'
+import { CHUNK_SIZE, chunkCount, HASH_SIZE, SpanRoots } from '../core/tree.ts'
+import { diskError, withFile } from './disk.ts'
+import { hashFiles } from './hash-pool.ts'
+import type { LeafFile } from './leaves.ts'
 
 /** How a file looked when it was hashed; when it looks different, it is not what was shared. */
 export interface Stamp {
@@ -21,7 +24,6 @@ export interface SharedFile {
   path: string
   source: string
   stamp: Stamp
-  tree: Tree
 }
 
 export interface Share {
@@ -33,6 +35,7 @@ export interface Share {
   bytes: number
   /** What was left out, because it is neither file nor folder: paths inside the content. */
   skipped: string[]
+  leaves: LeafFile
 }
 
 export interface ShareOptions {
@@ -43,6 +46,8 @@ export interface ShareOptions {
   hint?: string
   /** Its manifest is used again if the content is still the same, so that sharing again gives the same CID. */
   previous?: SignedManifest
+  /** The folder that the leaf hashes are kept in, in a file named after the content. */
+  leaves: string
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
 }
@@ -55,34 +60,56 @@ interface Found {
   folder: boolean
 }
 
-const READ_SIZE = 16 * CHUNK_SIZE
-
 /**
  * Throws `file_missing`, `file_name_invalid` (a name that no manifest may hold), `too_large`, `file_changed` (while it was
  * hashed), `disk_error`, `interrupted`.
  */
 export async function sharePath(target: string, options: ShareOptions): Promise<Share> {
-  const { pair, created, previous } = options
-  const content = await hashContent(target, options)
-  const hint = options.hint ?? hintOf(content.path)
-  const { entries } = content
-  const fresh = signManifest(pair, { created, hint, entries })
-  const same = previous && signManifest(pair, { created: previous.created, hint, entries })
-  const manifest = previous && same?.id === previous.id ? same : fresh
-  return { manifest, path: content.path, files: content.files, skipped: content.skipped, bytes: totals(entries).bytes }
+  const { pair, created, previous, leaves: folder, signal, onProgress } = options
+  const fresh = await freshLeaves(folder)
+  try {
+    const content = await hashContent(target, { leaves: fresh, signal, onProgress })
+    const hint = options.hint ?? hintOf(content.path)
+    const { entries } = content
+    const signed = signManifest(pair, { created, hint, entries })
+    const same = previous && signManifest(pair, { created: previous.created, hint, entries })
+    const manifest = previous && same?.id === previous.id ? same : signed
+    const leaves = await leavesFrom(fresh, manifest)
+    const { path: where, files, skipped } = content
+    return { manifest, path: where, files, skipped, bytes: totals(entries).bytes, leaves }
+  } catch (cause) {
+    await fs.rm(fresh, { force: true })
+    throw isError(cause) ? cause : diskError(cause, folder)
+  }
+}
+
+/** A new file for leaves; two contents, and two places of one content, never share one. */
+export async function freshLeaves(folder: string): Promise<string> {
+  await fs.mkdir(folder, { recursive: true, mode: 0o700 })
+  return path.join(folder, randomUUID())
+}
+
+/** Leaves that begin with those of the first file, on the disk from now on. */
+export async function leavesFrom(file: string, { list }: SignedManifest): Promise<LeafFile> {
+  await withFile(file, fs.constants.O_RDWR, (handle) => handle.sync())
+  return { file, offset: -chunkCount(list?.size ?? 0) * HASH_SIZE }
 }
 
 export interface HashedContent {
   path: string
+  /** In the order of a manifest. */
   entries: Entry[]
   files: Map<string, SharedFile>
   skipped: string[]
 }
 
-/** Walks and hashes without signing. Symbolic links inside a folder are left out: they may point anywhere. */
+/**
+ * Walks and hashes without signing. Symbolic links inside a folder are left out: they may point anywhere. `leaves`: where the
+ * leaf hashes go, one file's after the other's; those of a file of one chunk are left out.
+ */
 export async function hashContent(
   target: string,
-  { signal, onProgress }: Pick<ShareOptions, 'signal' | 'onProgress'>,
+  { leaves, signal, onProgress }: { leaves?: string } & Pick<ShareOptions, 'signal' | 'onProgress'>,
 ): Promise<HashedContent> {
   const real = await fs.realpath(target).catch((cause) => {
     throw cause.code === 'ENOENT' ? new P2pnsError('file_missing', `there is no ${target}`) : diskError(cause, target)
@@ -91,24 +118,57 @@ export async function hashContent(
   const found: Found[] = []
   for await (const item of walk(real, '', skipped)) found.push(item)
   if (found.length === 0) throw new P2pnsError('file_missing', `${target} is neither a file nor a folder`)
-
-  const total = found.reduce((sum, { size }) => sum + size, 0)
-  let done = 0
+  found.sort((a, b) => compareBytes(utf8(a.path), utf8(b.path)))
   const files = new Map<string, SharedFile>()
-  const entries: Entry[] = []
-  for (const { path, source, mode, size, folder } of found) {
-    if (folder) {
-      entries.push({ type: 'folder', path, mode })
-      continue
+  const roots = new Map<string, Bytes>()
+  const hash = async (handle?: fs.FileHandle): Promise<void> => {
+    for await (const { item, stamp, root } of hashFound(found, handle, signal, onProgress)) {
+      files.set(item.path, { path: item.path, source: item.source, stamp })
+      roots.set(item.path, root)
     }
-    const hashed = await hashFile(source, size, signal, (bytes) => {
-      done += bytes
-      onProgress?.({ phase: 'hashing', done, total })
-    })
-    files.set(path, { path, source, ...hashed })
-    entries.push({ type: 'file', path, size, root: hashed.tree.root, mode })
   }
+  const { O_CREAT, O_EXCL, O_WRONLY } = fs.constants
+  if (leaves === undefined) await hash()
+  else await withFile(leaves, O_WRONLY | O_CREAT | O_EXCL, hash)
+  const entries = found.map(({ path, size, mode, folder }): Entry => {
+    if (folder) return { type: 'folder', path, mode }
+    return { type: 'file', path, size, root: roots.get(path) as Bytes, mode }
+  })
   return { path: real, entries, files, skipped }
+}
+
+/** The files among `found`, hashed; their leaves written to `handle`, at 32 bytes for every chunk before them. */
+async function* hashFound(
+  found: readonly Found[],
+  handle: fs.FileHandle | undefined,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: Progress) => void) | undefined,
+): AsyncGenerator<{ item: Found; stamp: Stamp; root: Bytes }> {
+  const items = found.filter(({ folder }) => !folder)
+  const total = items.reduce((sum, { size }) => sum + size, 0)
+  let done = 0
+  let next = 0
+  let first = 0
+  let roots = new SpanRoots()
+  let stamp: Stamp | undefined
+  for await (const piece of hashFiles(items, signal)) {
+    const item = items[next] as Found
+    const changed = new P2pnsError('file_changed', `${item.source} was written to while it was hashed`)
+    stamp ??= stampOf(piece)
+    if (piece.size !== BigInt(item.size) || !sameStamp(stamp, piece)) throw changed
+    const chunks = chunkCount(item.size)
+    if (handle && chunks > 1)
+      await handle.write(piece.leaves, 0, piece.leaves.length, (first + piece.at / CHUNK_SIZE) * HASH_SIZE)
+    roots.add(piece.leaves)
+    done += piece.length
+    onProgress?.({ phase: 'hashing', done, total })
+    if (piece.at + piece.length < item.size) continue
+    yield { item, stamp, root: roots.top(chunks).root }
+    stamp = undefined
+    roots = new SpanRoots()
+    first += chunks
+    next++
+  }
 }
 
 /** Whether two lists of entries stand for the same content; modes do not count, as not every system keeps them. */
@@ -138,6 +198,24 @@ export async function looksLike(target: string, entries: readonly Entry[]): Prom
     return false
   }
   return found === entries.length
+}
+
+/** What is not as it was when it was shared or fetched: a path, and how it differs; undefined when nothing is. */
+export async function differenceOf({ path: where, manifest, files }: Share): Promise<string | undefined> {
+  const known = new Map((manifest.entries ?? []).map((entry) => [entry.path, entry]))
+  const skipped: string[] = []
+  let found = 0
+  for await (const { path: inner, source, folder } of walk(where, '', skipped)) {
+    const entry = known.get(inner)
+    if (!entry || (entry.type === 'folder') !== folder) return `${JSON.stringify(inner)} is not of it`
+    found++
+    const stamp = files.get(inner)?.stamp
+    if (folder) continue
+    if (!stamp || !sameStamp(stamp, await fs.stat(source, { bigint: true })))
+      return `${JSON.stringify(inner)} was changed`
+  }
+  if (skipped.length > 0) return `${JSON.stringify(skipped[0])} is not of it`
+  return found === known.size ? undefined : 'something of it was removed'
 }
 
 async function* walk(source: string, inner: string, skipped: string[]): AsyncGenerator<Found> {
@@ -188,35 +266,6 @@ async function namesIn(folder: string): Promise<{ name: string; file: string }[]
       seen.set(key, text)
       return { name, file }
     })
-}
-
-/** Throws `file_changed` when the file is not `size` bytes long, or is written to meanwhile. */
-async function hashFile(
-  source: string,
-  size: number,
-  signal: AbortSignal | undefined,
-  onBytes: (bytes: number) => void,
-): Promise<{ stamp: Stamp; tree: Tree }> {
-  const changed = new P2pnsError('file_changed', `${source} was written to while it was hashed`)
-  const hash = async (handle: fs.FileHandle): Promise<{ stamp: Stamp; tree: Tree }> => {
-    const stamp = stampOf(await handle.stat({ bigint: true }))
-    if (stamp.size !== BigInt(size)) throw changed
-    const leaves = Buffer.allocUnsafeSlow(chunkCount(size) * HASH_SIZE)
-    const buffer = Buffer.allocUnsafeSlow(Math.min(READ_SIZE, size))
-    for (let at = 0; at < size; at += READ_SIZE) {
-      if (signal?.aborted) throw new P2pnsError('interrupted', 'hashing was stopped')
-      const block = buffer.subarray(0, Math.min(READ_SIZE, size - at))
-      if (!(await readFully(handle, block, at))) throw changed
-      leaves.set(leavesOf(block), (at / CHUNK_SIZE) * HASH_SIZE)
-      onBytes(block.length)
-    }
-    if (!sameStamp(stamp, await handle.stat({ bigint: true }))) throw changed
-    return { stamp, tree: new Tree(leaves) }
-  }
-  const { O_RDONLY, O_NONBLOCK } = fs.constants
-  return withFile(source, O_RDONLY | O_NONBLOCK, hash).catch((cause) => {
-    throw diskError(cause, source)
-  })
 }
 
 export function stampOf({ size, mtimeNs }: Stamp): Stamp {

@@ -5,68 +5,112 @@
 import type { Bytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import type { Frame } from '../core/frames.ts'
-import type { Link } from '../net/paths.ts'
-import { type PeerEvents, PeerLink } from './peer-link.ts'
+import { threadCount, type Work } from './link-threads.ts'
+import { type PeerEvents, PeerLink, type PeerWay } from './peer-link.ts'
 
 export interface Task<Result> {
   readonly done: Promise<Result>
+  /** Where the chunks go that are asked for; undefined: none are. */
+  readonly work: Work | undefined
   /** A peer can be asked now. */
   joined(peer: PeerLink): void
   /** It can no longer. */
-  left(peer: PeerLink, unfinished: Bytes | undefined): void
+  left(peer: PeerLink): void
   frame(peer: PeerLink, frame: Frame): void
   /** As PeerEvents. */
+  kept(peer: PeerLink, chunks: readonly number[]): void
   slow(peer: PeerLink, slow: boolean): void
   fileOf(chunk: number): string | undefined
-  open(peer: PeerLink, chunk: number, length: number): Bytes | undefined
   /** Nobody is left to do it. */
   fail(why: P2pnsError): void
 }
 
 /** Between tasks nothing is asked for; what was asked before may still come, and means nothing. */
 const idle: Omit<Task<never>, 'done' | 'fail'> = {
+  work: undefined,
   joined: () => undefined,
   left: () => undefined,
   frame: () => undefined,
+  kept: () => undefined,
   slow: () => undefined,
   fileOf: () => undefined,
-  open: refuseChunk,
-}
-
-export function refuseChunk(peer: PeerLink, chunk: number): never {
-  throw new P2pnsError('frame_invalid', `${peer.peer} sent chunk ${chunk} unasked`)
 }
 
 /** Looks in a row that find a peer slow, before it has to make room. */
 const PATIENCE = 5
+/** Times that a peer may fall silent before it is asked no more. */
+const MAX_SILENCES = 2
+/** Bytes that a link has to bring, and how many a second, until a second link to its peer is worth a thread. */
+const PROVEN_BYTES = 8 * 1024 * 1024
+const FAST = 100e6
+
+export interface SwarmPeer {
+  peer: string
+  path: string
+  bytes: number
+  /** Bytes a second, lately. */
+  rate: number
+}
+
+export interface SwarmOptions {
+  /** The 32 bytes of the content's identifier. */
+  content: Bytes
+  links: AsyncIterable<PeerWay>
+  /** Milliseconds of bringing next to nothing that end a link. */
+  stall: number
+  /** A peer told of others who have the content, or want it: multiaddrs. */
+  onPeers?: (addresses: readonly string[]) => void
+}
 
 export class Swarm {
-  readonly #content: Bytes
-  readonly #stall: number
+  /** Peers came or went. */
+  onChange: () => void = () => undefined
+  readonly #options: SwarmOptions
   readonly #all = new Set<PeerLink>()
   readonly #live = new Set<PeerLink>()
-  /** Peers that lied; they are not asked again. */
-  readonly #banned = new Set<string>()
+  /** Peers that are not asked again, and why. */
+  readonly #banned = new Map<string, string>()
+  readonly #silences = new Map<string, number>()
+  /** Peers to which another link is being opened. */
+  readonly #widening = new Set<string>()
   #task: Task<unknown> | undefined
   #ended = false
   #closed = false
   #lastFailure: P2pnsError | undefined
 
-  /** `content`: the 32 bytes of its identifier. `stall`: milliseconds of bringing next to nothing that end a link. */
-  constructor(content: Bytes, links: AsyncIterable<Link>, stall: number) {
-    this.#content = content
-    this.#stall = stall
-    void this.#receive(links)
+  constructor(options: SwarmOptions) {
+    this.#options = options
+    void this.#receive()
   }
 
-  /** Peers that the content can be asked of now. */
+  /** Links over which the content can be asked for now. */
   get size(): number {
-    return this.#live.size
+    return [...this.#live].filter(({ ready }) => ready).length
   }
 
-  /** What each link brought, of those that brought anything. */
-  get shares(): { peer: string; path: string; bytes: number }[] {
-    return [...this.#all].filter(({ bytes }) => bytes > 0).map(({ peer, path, bytes }) => ({ peer, path, bytes }))
+  /** One row for each peer and path that brought anything. */
+  get peers(): SwarmPeer[] {
+    const rows = new Map<string, SwarmPeer>()
+    for (const link of this.#all) {
+      if (link.bytes === 0) continue
+      const { peer, path, bytes } = link
+      const row = rows.get(`${peer} ${path}`) ?? { peer, path, bytes: 0, rate: 0 }
+      row.bytes += bytes
+      if (this.#live.has(link)) row.rate += link.rate
+      rows.set(`${peer} ${path}`, row)
+    }
+    return [...rows.values()]
+  }
+
+  get banned(): { peer: string; why: string }[] {
+    return [...this.#banned].map(([peer, why]) => ({ peer, why }))
+  }
+
+  /** Bytes that `peer` brought. */
+  from(peer: string): number {
+    let sum = 0
+    for (const link of this.#all) if (link.peer === peer) sum += link.bytes
+    return sum
   }
 
   async run<Result>(task: Task<Result>, signal: AbortSignal): Promise<Result> {
@@ -75,13 +119,17 @@ export class Swarm {
     this.#task = task
     try {
       if (signal.aborted) abort()
-      for (const peer of this.#live) if (peer.ready) task.joined(peer)
+      for (const peer of this.#live) if (peer.ready) this.#join(peer)
       this.#checkExhausted()
       return await task.done
     } finally {
       signal.removeEventListener('abort', abort)
       this.#task = undefined
-      for (const peer of this.#live) if (peer.ready) peer.expecting = false
+      for (const peer of this.#live) {
+        if (!peer.ready) continue
+        peer.expecting = false
+        peer.enter(undefined)
+      }
     }
   }
 
@@ -91,11 +139,16 @@ export class Swarm {
     this.#live.clear()
   }
 
-  async #receive(links: AsyncIterable<Link>): Promise<void> {
+  #join(peer: PeerLink): void {
+    if (!this.#task) return
+    peer.enter(this.#task.work)
+    this.#task.joined(peer)
+  }
+
+  async #receive(): Promise<void> {
     try {
-      for await (const link of links) {
-        if (this.#closed || this.#banned.has(link.peer)) link.stream.destroy()
-        else this.#greet(link)
+      for await (const way of this.#options.links) {
+        this.#take(way)
         if (this.#closed) break
       }
     } catch (cause) {
@@ -106,29 +159,65 @@ export class Swarm {
     this.#checkExhausted()
   }
 
-  #greet(link: Link): void {
+  #take(way: PeerWay): void {
+    if (!this.#closed && !this.#banned.has(way.peer)) return this.#greet(way)
+    if ('stream' in way.way) way.way.stream.destroy()
+    way.ended?.({ served: false, useless: true })
+  }
+
+  #greet(way: PeerWay): void {
     const task = (): Omit<Task<unknown>, 'done' | 'fail'> => this.#task ?? idle
     const events: PeerEvents = {
-      ready: (peer) => task().joined(peer),
-      frame: (peer, frame) => task().frame(peer, frame),
+      ready: (peer) => {
+        this.#join(peer)
+        this.onChange()
+      },
+      frame: (peer, frame) => {
+        if (frame.type === 'peers') this.#options.onPeers?.(frame.peers)
+        else task().frame(peer, frame)
+      },
+      kept: (peer, chunks) => {
+        task().kept(peer, chunks)
+        this.#widen(peer)
+      },
       slow: (peer, slow) => {
         task().slow(peer, slow)
         if (slow) this.#replace(peer)
       },
       fileOf: (chunk) => task().fileOf(chunk),
-      open: (peer, chunk, length) => (peer.late.has(chunk) ? undefined : task().open(peer, chunk, length)),
-      closed: (peer, why, unfinished) => {
-        this.#live.delete(peer)
-        if (peer.bytes === 0) this.#all.delete(peer)
-        this.#lastFailure = why
-        task().left(peer, unfinished)
-        if (isError(why, 'chunk_corrupt', 'frame_invalid')) this.#ban(peer.peer, why)
-        this.#checkExhausted()
-      },
+      closed: (peer, why) => this.#lost(peer, why),
     }
-    const peer = new PeerLink(link, this.#content, this.#stall, events)
+    const peer = new PeerLink(way, this.#options.content, this.#options.stall, events)
     this.#live.add(peer)
     this.#all.add(peer)
+  }
+
+  #lost(peer: PeerLink, why: P2pnsError): void {
+    this.#live.delete(peer)
+    if (peer.bytes === 0) this.#all.delete(peer)
+    if (isError(why, 'disk_full', 'disk_error', 'path_unsafe', 'internal')) return this.#task?.fail(why)
+    this.#lastFailure = why
+    this.#task?.left(peer)
+    const silences = (this.#silences.get(peer.peer) ?? 0) + (isError(why, 'timed_out') ? 1 : 0)
+    this.#silences.set(peer.peer, silences)
+    if (isError(why, 'chunk_corrupt', 'frame_invalid') || silences >= MAX_SILENCES) this.#ban(peer.peer, why)
+    this.onChange()
+    this.#checkExhausted()
+  }
+
+  /** One link is one core at work, here and there: a peer that fills it is worth a second one, while cores are left. */
+  #widen({ peer, bytes, meanRate, way: { again } }: PeerLink): void {
+    if (!again || bytes < PROVEN_BYTES || meanRate < FAST) return
+    if (this.#live.size >= threadCount() || this.#widening.has(peer)) return
+    this.#widening.add(peer)
+    again().then(
+      (way) => {
+        this.#widening.delete(peer)
+        this.#take(way)
+      },
+      // Once is enough: it has no more links to give.
+      () => undefined,
+    )
   }
 
   /** A peer that stays slow gives its place and what it was asked for to others, where there are any. */
@@ -138,7 +227,7 @@ export class Swarm {
   }
 
   #ban(peer: string, why: P2pnsError): void {
-    this.#banned.add(peer)
+    this.#banned.set(peer, why.what)
     for (const other of this.#live) if (other.peer === peer) other.drop(why)
   }
 

@@ -7,11 +7,11 @@ import * as path from 'node:path'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import type { Entry, FileEntry } from '../core/manifest.ts'
-import { Tree } from '../core/tree.ts'
 import { diskError, guardedPath, pathInside, withFile } from './disk.ts'
 import type { Layout } from './layout.ts'
-import { createMap, readMapHead, readMarks } from './map.ts'
-import { type SharedFile, type Stamp, stampOf } from './share.ts'
+import { topOf } from './leaves.ts'
+import { createMap, MapShape, readMapHead } from './map.ts'
+import { differenceOf, type Share, type SharedFile, type Stamp, stampOf } from './share.ts'
 
 /** Absolute paths in one folder, whose own path has no symbolic link. */
 export interface Target {
@@ -23,7 +23,7 @@ export interface Target {
 /** Nobody but the owner may write, whatever a stranger's manifest says. */
 const MODE_MASK = 0o755
 const { O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR } = fs.constants
-const FILES_AT_ONCE = 16
+const FILES_AT_ONCE = 64
 
 /**
  * Where `out` is. One that is a folder, or leads to one, is what a file is put into under its own name `inside`.
@@ -115,23 +115,22 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /**
- * The download is whole: proves it once more from the roots, puts it on the disk, and gives it its name. Returns the
- * files with their trees, so that they can be served without being hashed again. Throws as `checkPlace`, and disk errors.
+ * The download is whole: proves it once more from the roots, puts it on the disk, and gives it its name. `earlier`: what
+ * stands there and may go, if nobody touched it. Returns the files as they are. Throws as `checkPlace`, and disk errors.
  */
 export async function finishTarget(
   target: Target,
   layout: Layout,
   entries: readonly Entry[],
-  force: boolean,
+  may: Replacing,
 ): Promise<Map<string, SharedFile>> {
-  const { final, part, map } = target
-  const trees = await provenTrees(target, layout)
+  const { final, part } = target
+  await proveRoots(target, layout)
   try {
     const files = new Map<string, SharedFile>()
     const settle = async (entry: FileEntry): Promise<void> => {
       const { path } = entry
-      const stamp = await settleFile(part, entry)
-      files.set(path, { path, source: pathInside(final, path), stamp, tree: trees.get(path) as Tree })
+      files.set(path, { path, source: pathInside(final, path), stamp: await settleFile(part, entry) })
     }
     const waiting = entries.filter((entry) => entry.type === 'file')
     while (waiting.length > 0) await Promise.all(waiting.splice(0, FILES_AT_ONCE).map(settle))
@@ -139,35 +138,53 @@ export async function finishTarget(
       if (entry.type === 'folder') await settleFolder(pathInside(part, entry.path), entry.mode)
     }
     // Long after it was looked at first.
-    await checkPlace(target, entries, force)
+    const old = `${part}.old`
+    await fs.rm(old, { recursive: true, force: true })
+    if ((await checkPlace(target, entries, may)) === 'folder') await fs.rename(final, old)
     await fs.rename(part, final)
     await syncFolder(path.dirname(final))
-    await fs.rm(map, { force: true })
+    await fs.rm(old, { recursive: true, force: true })
     return files
   } catch (cause) {
     throw diskError(cause, `finishing ${final}`)
   }
 }
 
-/** The marks are local files, and could be wrong where the network cannot: they must give the roots of the manifest. */
-async function provenTrees({ part, map }: Target, layout: Layout): Promise<Map<string, Tree>> {
-  const trees = new Map<string, Tree>()
-  for (const piece of layout.parts) {
-    const tree = new Tree(await readMarks(map, piece))
-    if (!equalBytes(tree.root, piece.root)) {
-      // The map goes last: a part without one would be taken for somebody else's.
-      await fs.rm(part, { recursive: true, force: true })
-      await fs.rm(map, { force: true })
-      throw new P2pnsError('disk_error', `${map} was damaged, and was removed with what it described`)
-    }
-    trees.set(piece.path ?? '', tree)
+/** What a fetch to `out` that did not end left; nothing else. */
+export async function discardPart(out: string): Promise<void> {
+  const target = await placeFor(out, undefined)
+  const release = claimTarget(target)
+  try {
+    if ((await readMapHead(target.map, new Uint8Array(32))) === 'none') return
+    await fs.rm(target.part, { recursive: true, force: true })
+    await forgetMap(target)
+  } finally {
+    release()
   }
-  return trees
+}
+
+/** The map goes last, when nothing of it is needed any more. */
+export async function forgetMap({ map }: Target): Promise<void> {
+  await fs.rm(map, { force: true })
+}
+
+/** The leaves are in a local file, and could be wrong where the network cannot: they must give the roots of the manifest. */
+async function proveRoots({ part, map }: Target, layout: Layout): Promise<void> {
+  const leaves = { file: map, offset: new MapShape(layout).leaves }
+  for (const piece of layout.parts) {
+    if (piece.count < 2) continue
+    const { root } = await topOf(leaves, piece)
+    if (equalBytes(root, piece.root)) continue
+    // The map goes last: a part without one would be taken for somebody else's.
+    await fs.rm(part, { recursive: true, force: true })
+    await fs.rm(map, { force: true })
+    throw new P2pnsError('disk_error', `${map} was damaged, and was removed with what it described`)
+  }
 }
 
 function settleFile(part: string, { path, size, mode }: FileEntry): Promise<Stamp> {
   return withFile(guardedPath(part, path), O_RDWR, async (handle) => {
-    await handle.truncate(size)
+    if ((await handle.stat()).size !== size) await handle.truncate(size)
     await handle.chmod((mode & MODE_MASK) | 0o400)
     await handle.sync()
     return stampOf(await handle.stat({ bigint: true }))
@@ -183,11 +200,27 @@ function syncFolder(folder: string): Promise<void> {
   return withFile(folder, O_RDONLY | O_DIRECTORY, (handle) => handle.sync())
 }
 
-/** Throws `target_exists` unless the place is free, or holds a file that may be replaced by the file that `entries` are. */
-export async function checkPlace({ final }: Target, entries: readonly Entry[], force: boolean): Promise<void> {
+/** What may be replaced by a fetch. */
+export interface Replacing {
+  /** A file. */
+  force: boolean
+  /** What this home shared or fetched: a folder that is still exactly as it was then. */
+  previous: readonly Share[]
+}
+
+/** What is there and will be replaced by what `entries` are. Throws `target_exists` when it may not. */
+export async function checkPlace(
+  { final }: Target,
+  entries: readonly Entry[],
+  { force, previous }: Replacing,
+): Promise<'none' | 'file' | 'folder'> {
   const present = await kindOf(final)
-  if (present === 'none') return
-  if (force && present === 'file' && entries[0]?.type === 'file') return
-  const what = present === 'folder' ? 'a folder with other content' : 'something else'
-  throw new P2pnsError('target_exists', `${final} exists and is ${what}`)
+  if (present === 'none') return 'none'
+  const asFile = entries[0]?.type === 'file'
+  if (force && present === 'file' && asFile) return 'file'
+  if (present !== 'folder') throw new P2pnsError('target_exists', `${final} exists and is something else`)
+  const earlier = asFile ? undefined : previous.find((share) => share.path === final)
+  const other = earlier ? await differenceOf(earlier) : 'it was not fetched by this home'
+  if (other === undefined) return 'folder'
+  throw new P2pnsError('target_exists', `${final} exists and is a folder with other content: ${other}`)
 }

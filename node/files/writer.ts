@@ -1,11 +1,11 @@
-/** Verified chunks onto the disk and back: the synchronous work that the sink's thread does. */
+/** Verified chunks onto the disk and back: synchronous, the work of a link thread. */
 import * as fs from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
-import { CHUNK_SIZE, HASH_SIZE, leafHash } from '../core/tree.ts'
+import { CHUNK_SIZE, HASH_SIZE, leafHash, spanLength, verifySpan } from '../core/tree.ts'
 import { diskError, guardedPath } from './disk.ts'
-import { Layout, type Part } from './layout.ts'
-import { markOffset } from './map.ts'
+import { Layout, type Part, spanIn } from './layout.ts'
+import { MapShape, PROOF_SIZE, proofBytes, unclesIn } from './map.ts'
 
 export interface WriterOptions {
   /** File or folder that is being made. */
@@ -20,43 +20,57 @@ export type WriteAt = (fd: number, data: Bytes, offset: number, length: number, 
 
 const { O_CREAT, O_NOFOLLOW, O_RDWR } = fs.constants
 const OPEN_FILES = 32
-const UNMARKED = new Uint8Array(HASH_SIZE)
+const MARK = Uint8Array.of(1)
+const UNMARKED = Uint8Array.of(0)
 
 export class ChunkWriter {
   readonly #base: string
   readonly #layout: Layout
+  readonly #shape: MapShape
   readonly #map: number
   readonly #writeAt: WriteAt
   readonly #files = new LRUCache<string, number>({ max: OPEN_FILES, dispose: (fd) => fs.closeSync(fd) })
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  /** The span that was looked at last, and its leaves if they prove themselves. */
+  #proven: { start: number; leaves: Bytes | undefined } | undefined
 
   constructor({ base, map, parts }: WriterOptions, writeAt: WriteAt = fs.writeSync) {
     this.#base = base
     this.#layout = new Layout(parts)
+    this.#shape = new MapShape(this.#layout)
     this.#map = fs.openSync(map, O_RDWR | O_NOFOLLOW)
     this.#writeAt = writeAt
   }
 
-  /** Whether `data` has the hash `leaf`; if so it is written, then marked. Throws `disk_full`, `disk_error`, `path_unsafe`. */
-  write(chunk: number, data: Bytes, leaf: Bytes): boolean {
-    if (!equalBytes(leafHash(data), leaf)) return false
+  /** Keeps a chunk that was verified, and marks it. Throws `disk_full`, `disk_error`, `path_unsafe`. */
+  write(chunk: number, data: Bytes): void {
     const part = this.#layout.partOf(chunk)
-    try {
+    this.#trying(() => {
       this.#writeAll(this.#open(part, O_CREAT), data, (chunk - part.first) * CHUNK_SIZE)
-      this.#writeAll(this.#map, leaf, markOffset(chunk))
-    } catch (cause) {
-      throw diskError(cause, `writing ${this.#base}`)
-    }
-    return true
+      this.#writeAll(this.#map, MARK, this.#shape.markOffset(chunk))
+    })
+    // Of many small files none is opened twice.
+    if (part.count === 1) this.#files.delete(part.path ?? '')
   }
 
-  /** Whether `chunk` is marked and on disk as marked; a mark that is wrong is taken back. */
+  /** Keeps the hashes of a span that was proven; `start` is its first chunk. Throws as `write`. */
+  prove(start: number, leaves: Bytes, uncles: Bytes): void {
+    const part = this.#layout.partOf(start)
+    this.#trying(() => {
+      this.#writeAll(this.#map, leaves, this.#shape.leafOffset(start))
+      // Last: it says that the leaves are there.
+      this.#writeAll(this.#map, proofBytes(uncles), this.#shape.proofOffset(part, start))
+    })
+  }
+
+  /** Whether `chunk` is marked and on disk with the leaf hash that is known; a mark that is wrong is taken back. */
   check(chunk: number): boolean {
-    const mark = new Uint8Array(HASH_SIZE)
-    fs.readSync(this.#map, mark, 0, HASH_SIZE, markOffset(chunk))
-    if (equalBytes(mark, UNMARKED)) return false
-    if (equalBytes(this.#read(chunk), mark)) return true
-    this.#writeAll(this.#map, UNMARKED, markOffset(chunk))
+    const mark = new Uint8Array(1)
+    fs.readSync(this.#map, mark, 0, 1, this.#shape.markOffset(chunk))
+    if (mark[0] !== 1) return false
+    const leaf = this.#leaf(chunk)
+    if (leaf && equalBytes(this.#hashed(chunk), leaf)) return true
+    this.#writeAll(this.#map, UNMARKED, this.#shape.markOffset(chunk))
     return false
   }
 
@@ -65,8 +79,29 @@ export class ChunkWriter {
     fs.closeSync(this.#map)
   }
 
+  /** The leaf hash that a chunk must have: proven from the root, since the map is a file that anything may have written to. */
+  #leaf(chunk: number): Bytes | undefined {
+    const part = this.#layout.partOf(chunk)
+    if (part.count === 1) return part.root
+    const { start, span } = spanIn(part, chunk)
+    if (this.#proven?.start !== start) {
+      const leaves = this.#readMap(this.#shape.leafOffset(start), spanLength(span) * HASH_SIZE)
+      const uncles = unclesIn(this.#readMap(this.#shape.proofOffset(part, start), PROOF_SIZE))
+      const right = uncles !== undefined && verifySpan(part.root, span, leaves, uncles)
+      this.#proven = { start, leaves: right ? leaves : undefined }
+    }
+    const at = (chunk - start) * HASH_SIZE
+    return this.#proven.leaves?.subarray(at, at + HASH_SIZE)
+  }
+
+  #readMap(offset: number, length: number): Bytes {
+    const bytes = Buffer.alloc(length)
+    fs.readSync(this.#map, bytes, 0, length, offset)
+    return bytes
+  }
+
   /** The leaf hash of a chunk on disk; of nothing if it cannot be read. */
-  #read(chunk: number): Bytes {
+  #hashed(chunk: number): Bytes {
     const part = this.#layout.partOf(chunk)
     const data = this.#buffer.subarray(0, this.#layout.lengthOf(chunk))
     try {
@@ -84,6 +119,14 @@ export class ChunkWriter {
     const fd = fs.openSync(guardedPath(this.#base, inner), O_RDWR | O_NOFOLLOW | flags, 0o600)
     this.#files.set(inner, fd)
     return fd
+  }
+
+  #trying(work: () => void): void {
+    try {
+      work()
+    } catch (cause) {
+      throw diskError(cause, `writing ${this.#base}`)
+    }
   }
 
   #writeAll(fd: number, data: Bytes, position: number): void {

@@ -13,14 +13,21 @@ import { type Bytes, fromCbor, toCbor } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { asBytes, asList, asText, asUint } from '../core/shape.ts'
 import { framesOf } from './frames.ts'
-import { type Candidate, createLinkServer, dialLink, type LinkServer, type Ticket } from './link.ts'
+import { type Candidate, createLinkServer, type LinkServer, type Ticket } from './link.ts'
 import { isNearby } from './peers.ts'
 
+/** A link that another peer opened. `path`: `lan` or `direct-tcp` today (docs/design.md, the command line, lists them all). */
 export interface Link {
   peer: string
-  /** `lan` or `direct-tcp` today (docs/design.md, the command line, lists them all). */
   path: string
   stream: Duplex
+}
+
+/** Where a link to a peer can be dialled, in whatever thread will own it. */
+export interface Offer {
+  peer: string
+  candidates: Candidate[]
+  ticket: Ticket
 }
 
 const PROTOCOL = '/p2pns/link/1'
@@ -60,15 +67,13 @@ export class Paths {
     return server.port
   }
 
-  /** Errors: peer_unreachable, timed_out, ticket_invalid, interrupted. */
-  async connect(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Link> {
+  /** Asks a peer for a ticket. Errors: peer_unreachable, timed_out, interrupted. */
+  async offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer> {
     const stop = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
     try {
       const connection = await this.#libp2p.dial(peer, { signal: stop })
       const { ticket, candidates } = parseOffer(await readOffer(connection, stop))
-      const dialled = inOrder(candidates, hostOf(connection))
-      const link = await dialLink(dialled, ticket, { signal: stop, timeout: DIAL_TIMEOUT_MS })
-      return { peer: connection.remotePeer.toString(), path: pathTo(link.candidate.host), stream: link.socket }
+      return { peer: connection.remotePeer.toString(), candidates: inOrder(candidates, hostOf(connection)), ticket }
     } catch (cause) {
       if (signal.aborted) throw new P2pnsError('interrupted', 'The dial was stopped', { cause })
       if (stop.aborted) throw new P2pnsError('timed_out', `The peer ${String(peer)} did not answer in time`, { cause })
@@ -166,6 +171,7 @@ function interfaceHosts(): string[] {
   )
 }
 
-function pathTo(host: string | undefined): string {
+/** The word for the path to a link at `host`. */
+export function pathTo(host: string | undefined): string {
   return isNearby(host) ? 'lan' : 'direct-tcp'
 }

@@ -1,27 +1,34 @@
 /** One side of bench/fetch.ts: shares or fetches as it is told over IPC, and says what that cost. */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
 import * as net from 'node:net'
+import * as path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { toHex } from '../../node/core/encoding.ts'
 import { keyPairFromSeed } from '../../node/core/keys.ts'
 import { fetchContent } from '../../node/files/fetch.ts'
+import type { PeerWay } from '../../node/files/peer-link.ts'
 import { Seeder } from '../../node/files/seed.ts'
 import { sharePath } from '../../node/files/share.ts'
-import { createLinkServer, dialLink, type LinkServer } from '../../node/net/link.ts'
-import type { Link } from '../../node/net/paths.ts'
+import { shareSource } from '../../node/files/share-source.ts'
+import { createLinkServer, type LinkServer } from '../../node/net/link.ts'
 
 export type BenchRequest =
   | { type: 'share' | 'serveRaw'; source: string }
   | { type: 'ticket' | 'usage' }
-  | { type: 'fetch'; id: string; port: number; ticket: BenchAnswer['ticket']; out: string }
+  | { type: 'fetch'; id: string; port: number; tickets: BenchTicket[]; out: string }
   | { type: 'fetchRaw'; port: number; out: string }
+
+export interface BenchTicket {
+  id: string
+  secret: string
+}
 
 export interface BenchAnswer {
   id: string
   port: number
-  ticket: { id: string; secret: string }
+  tickets: BenchTicket[]
   seconds: number
   /** Processor seconds so far. */
   cpu: number
@@ -33,9 +40,10 @@ const HOST = '127.0.0.1'
 let server: LinkServer<string>
 
 async function share(source: string): Promise<Partial<BenchAnswer>> {
-  const seeder = new Seeder()
-  const shared = await sharePath(source, { pair: keyPairFromSeed(randomBytes(32)), created: 0 })
-  seeder.add(shared)
+  const seeder = new Seeder({ now: () => performance.now(), random: (end) => randomInt(end) })
+  const leaves = path.join(path.dirname(source), 'leaves')
+  const shared = await sharePath(source, { pair: keyPairFromSeed(randomBytes(32)), created: 0, leaves })
+  seeder.add(shared.manifest.id, shareSource(shared))
   server = await createLinkServer<string>({
     host: HOST,
     port: 0,
@@ -47,14 +55,21 @@ async function share(source: string): Promise<Partial<BenchAnswer>> {
 }
 
 async function fetchOver(request: BenchRequest & { type: 'fetch' }): Promise<Partial<BenchAnswer>> {
-  const { id, port, ticket, out } = request
+  const { id, port, tickets, out } = request
   const started = performance.now()
-  const secret = { id: Buffer.from(ticket.id, 'hex'), secret: Buffer.from(ticket.secret, 'hex'), expires: 0 }
-  const { socket } = await dialLink([{ host: HOST, port }], secret, { timeout: 5000 })
-  async function* links(): AsyncGenerator<Link> {
-    yield { peer: 'seeder', path: 'lan', stream: socket }
+  const wayOf = ({ id, secret }: BenchTicket): PeerWay => ({
+    peer: 'seeder',
+    way: {
+      candidates: [{ host: HOST, port }],
+      ticket: { id: Buffer.from(id, 'hex'), secret: Buffer.from(secret, 'hex'), expires: 0 },
+    },
+    again: async () => wayOf(tickets.pop() as BenchTicket),
+  })
+  async function* links(): AsyncGenerator<PeerWay> {
+    yield wayOf(tickets.pop() as BenchTicket)
   }
-  await fetchContent({ id, links: links(), out, signal: new AbortController().signal })
+  const { signal } = new AbortController()
+  await fetchContent({ id, links: links(), out, random: (end) => randomInt(end), signal })
   return { seconds: (performance.now() - started) / 1000 }
 }
 
@@ -80,8 +95,8 @@ async function perform(request: BenchRequest): Promise<Partial<BenchAnswer>> {
     case 'serveRaw':
       return serveRaw(request.source)
     case 'ticket': {
-      const { id, secret } = server.issue('bench')
-      return { port: server.port, ticket: { id: toHex(id), secret: toHex(secret) } }
+      const tickets = Array.from({ length: 4 }, () => server.issue('bench'))
+      return { port: server.port, tickets: tickets.map(({ id, secret }) => ({ id: toHex(id), secret: toHex(secret) })) }
     }
     case 'fetch':
       return fetchOver(request)

@@ -52,9 +52,9 @@ async function p2pns(): Promise<() => Promise<Round>> {
   const { id } = await seeder.ask({ type: 'share', source })
   return async () => {
     const fetcher = peer()
-    const { port, ticket } = await seeder.ask({ type: 'ticket' })
+    const { port, tickets } = await seeder.ask({ type: 'ticket' })
     const idle = await seeder.ask({ type: 'usage' })
-    const { seconds, cpu, peak } = await fetcher.ask({ type: 'fetch', id, port, ticket, out })
+    const { seconds, cpu, peak } = await fetcher.ask({ type: 'fetch', id, port, tickets, out })
     const sent = await seeder.ask({ type: 'usage' })
     fetcher.end()
     return { seconds, cpu: [sent.cpu - idle.cpu, cpu], peak: [sent.peak, peak] }

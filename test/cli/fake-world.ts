@@ -101,7 +101,7 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
     stdout: {
       write(text) {
         written.out += text
-        if (text.includes('\n')) line.resolve()
+        if (String(text).includes('\n')) line.resolve()
       },
     },
     stderr: {

@@ -1,15 +1,16 @@
 /** A process of resume.test.ts: `<cid> <out> <port> <ticket id> <ticket secret>`; tells its progress over IPC. */
 import { fetchContent } from '../../node/files/fetch.ts'
-import { dialLink } from '../../node/net/link.ts'
-import { linksOf } from './rig.ts'
 
 const [id = '', out = '', port, ticketId = '', secret = ''] = process.argv.slice(2)
 const ticket = { id: Buffer.from(ticketId, 'hex'), secret: Buffer.from(secret, 'hex'), expires: 0 }
-const { socket } = await dialLink([{ host: '127.0.0.1', port: Number(port) }], ticket, { timeout: 5000 })
+async function* links() {
+  yield { peer: 'seeder', way: { candidates: [{ host: '127.0.0.1', port: Number(port) }], ticket } }
+}
 const result = await fetchContent({
   id,
   out,
-  links: linksOf({ peer: 'seeder', path: 'lan', stream: socket }),
+  links: links(),
+  random: () => 0,
   signal: new AbortController().signal,
   onProgress: ({ done }) => process.send?.({ done }),
 })

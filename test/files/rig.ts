@@ -1,16 +1,23 @@
 /** Content, seeders and links for the tests of node/files: everything in a temp folder, links in memory. */
 import * as crypto from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import { type Duplex, duplexPair, Transform } from 'node:stream'
-import type { TestContext } from 'node:test'
+import { after, type TestContext } from 'node:test'
 import { utf8 } from '../../node/core/encoding.ts'
 import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
 import { type FetchOptions, type FetchResult, fetchContent } from '../../node/files/fetch.ts'
+import type { PeerWay } from '../../node/files/peer-link.ts'
 import { Seeder } from '../../node/files/seed.ts'
 import { type Share, sharePath } from '../../node/files/share.ts'
+import { shareSource } from '../../node/files/share-source.ts'
 import type { Link } from '../../node/net/paths.ts'
+
+/** Of all shares of this process. */
+export const LEAVES = mkdtempSync(path.join(tmpdir(), 'p2pns-leaves-'))
+after(() => rmSync(LEAVES, { recursive: true, force: true }))
 
 export const pair = keyPairFromSeed(sha256(utf8('files test')))
 
@@ -41,13 +48,14 @@ export async function shareBytes(file: string, bytes: Buffer): Promise<Share> {
   return share(file)
 }
 
+/** The leaves lie beside the temp folder's content, where no test looks. */
 export function share(file: string): Promise<Share> {
-  return sharePath(file, { pair, created: 1_800_000_000 })
+  return sharePath(file, { pair, created: 1_800_000_000, leaves: LEAVES })
 }
 
 export function seederOf(...shares: Share[]): Seeder {
-  const seeder = new Seeder()
-  for (const share of shares) seeder.add(share)
+  const seeder = new Seeder({ now: () => performance.now(), random: () => 0 })
+  for (const share of shares) seeder.add(share.manifest.id, shareSource(share))
   return seeder
 }
 
@@ -79,13 +87,20 @@ export async function* linksOf(...links: Link[]): AsyncGenerator<Link> {
   yield* links
 }
 
+/** Open links as a fetch takes them. */
+export async function* waysOf(links: AsyncIterable<Link>): AsyncGenerator<PeerWay> {
+  for await (const { peer, path, stream } of links) yield { peer, way: { path, stream } }
+}
+
 export function fetchFrom(
   share: Share,
   out: string,
   links: AsyncIterable<Link>,
   options: Partial<FetchOptions> = {},
 ): Promise<FetchResult> {
-  return fetchContent({ id: share.manifest.id, links, out, signal: new AbortController().signal, ...options })
+  const { signal } = new AbortController()
+  const given = { id: share.manifest.id, links: waysOf(links), out, leaves: LEAVES, random: () => 0, signal }
+  return fetchContent({ ...given, ...options })
 }
 
 /** Everything below a folder: path -> content, or '/' for a folder. */

@@ -4,9 +4,9 @@ import * as path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Bytes } from '../../node/core/encoding.ts'
 import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
-import { CHUNK_SIZE, verifySpan } from '../../node/core/tree.ts'
+import { CHUNK_SIZE, leavesOf, Tree, verifySpan } from '../../node/core/tree.ts'
 import type { Seeder } from '../../node/files/seed.ts'
-import type { Share, SharedFile } from '../../node/files/share.ts'
+import type { Share } from '../../node/files/share.ts'
 import { bytesOf, linkPair, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 /** A bare link, on which a test says what it likes and reads frame by frame. */
@@ -50,8 +50,7 @@ test('a peer that greets learns the manifest, hashes that prove themselves, and 
   assert.equal((await link.hear('bitfield')).bits.length, 0)
   assert.deepEqual(Buffer.from((await link.hear('manifest')).stored), Buffer.from(share.manifest.stored))
   const { leaves, uncles } = await link.hear('hashes')
-  const { tree } = share.files.get('') as SharedFile
-  assert.ok(verifySpan(tree.root, { total: 6, first: 0, count: 2 }, leaves, uncles))
+  assert.ok(verifySpan(new Tree(leavesOf(bytes)).root, { total: 6, first: 0, count: 2 }, leaves, uncles))
   link.say({ type: 'request', first: 4, count: 2 }, { type: 'request', first: 0, count: 1 })
   for (const chunk of [4, 5, 0]) {
     const frame = await link.hear('chunk')

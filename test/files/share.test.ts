@@ -3,22 +3,28 @@ import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import { test } from 'node:test'
+import { equalBytes } from '../../node/core/encoding.ts'
 import type { P2pnsError } from '../../node/core/errors.ts'
-import { CHUNK_SIZE } from '../../node/core/tree.ts'
+import { CHUNK_SIZE, leavesOf } from '../../node/core/tree.ts'
+import { Layout } from '../../node/files/layout.ts'
+import { readLeaves, topOf } from '../../node/files/leaves.ts'
 import { sharePath } from '../../node/files/share.ts'
-import { bytesOf, pair, share, shareBytes, shareFiles, tempFolder } from './rig.ts'
+import { bytesOf, LEAVES, pair, share, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 test('a file becomes one entry, hashed where it lies', async (t) => {
   const folder = await tempFolder(t)
   const bytes = bytesOf(CHUNK_SIZE * 20 + 5)
-  const { manifest, files, ...rest } = await shareBytes(path.join(folder, 'film.bin'), bytes)
+  const { manifest, files, leaves, ...rest } = await shareBytes(path.join(folder, 'film.bin'), bytes)
   assert.equal(manifest.hint, 'film.bin')
   assert.equal(rest.bytes, bytes.length)
   assert.deepEqual(
     manifest.entries?.map(({ path, type }) => [path, type]),
     [['', 'file']],
   )
-  assert.equal(files.get('')?.tree.total, 21)
+  const [part] = Layout.of(manifest).parts
+  assert.deepEqual(await readLeaves(leaves, 0, 21), Buffer.from(leavesOf(bytes)))
+  assert.ok(part && equalBytes((await topOf(leaves, part)).root, part.root))
+  assert.equal(files.size, 1)
   assert.deepEqual(await fs.readdir(folder), ['film.bin'])
 })
 
@@ -42,7 +48,7 @@ test('a folder keeps nested and empty folders, empty files and modes', async (t)
 test('the same content shared later keeps its CID, other content does not', async (t) => {
   const file = path.join(await tempFolder(t), 'x')
   const first = await shareBytes(file, bytesOf(1000))
-  const options = { pair, created: 1_900_000_000, previous: first.manifest }
+  const options = { pair, created: 1_900_000_000, leaves: LEAVES, previous: first.manifest }
   assert.equal((await sharePath(file, options)).manifest.id, first.manifest.id)
   assert.notEqual((await sharePath(file, { ...options, hint: 'y' })).manifest.id, first.manifest.id)
   await fs.writeFile(file, bytesOf(1000, 'other'))
@@ -86,12 +92,12 @@ test("a name that no other system could hold is its owner's to change, and is to
 
 test('a file that is written to while it is hashed is refused', async (t) => {
   const file = path.join(await tempFolder(t), 'x')
-  await fs.writeFile(file, bytesOf(CHUNK_SIZE * 40))
+  await fs.writeFile(file, bytesOf(CHUNK_SIZE * 200))
   let touched: Promise<void> | undefined
   const onProgress = () => {
     touched ??= fs.appendFile(file, 'more')
   }
-  await assert.rejects(sharePath(file, { pair, created: 1, onProgress }), { code: 'file_changed' })
+  await assert.rejects(sharePath(file, { pair, created: 1, leaves: LEAVES, onProgress }), { code: 'file_changed' })
   await touched
 })
 
@@ -99,6 +105,12 @@ test('sharing stops when it is told to', async (t) => {
   const file = path.join(await tempFolder(t), 'x')
   await fs.writeFile(file, bytesOf(CHUNK_SIZE * 40))
   const stop = new AbortController()
-  const sharing = sharePath(file, { pair, created: 1, signal: stop.signal, onProgress: () => stop.abort() })
+  const sharing = sharePath(file, {
+    pair,
+    created: 1,
+    leaves: LEAVES,
+    signal: stop.signal,
+    onProgress: () => stop.abort(),
+  })
   await assert.rejects(sharing, { code: 'interrupted' })
 })

@@ -8,7 +8,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { type CborValue, fromCbor, toCbor } from '../../node/core/encoding.ts'
 import type { Host } from '../../node/net/host.ts'
 import { dialLink } from '../../node/net/link.ts'
-import { type Link, Paths } from '../../node/net/paths.ts'
+import { type Link, Paths, pathTo } from '../../node/net/paths.ts'
 import { honestHost } from '../helpers/hosts.ts'
 import { heldTimeouts } from '../helpers/timeouts.ts'
 
@@ -36,6 +36,13 @@ async function listening(t: TestContext, seed: string, now: () => number = Date.
 async function dialler(t: TestContext): Promise<{ host: Host; paths: Paths }> {
   const host = await honestHost(t, 'dialler', { role: 'visitor' })
   return { host, paths: new Paths(host.libp2p) }
+}
+
+/** Asks for a ticket and dials with it, as a link thread does. */
+async function connect(paths: Paths, to: Parameters<Paths['offerOf']>[0], signal: AbortSignal): Promise<Link> {
+  const { peer, candidates, ticket } = await paths.offerOf(to, signal)
+  const { socket, candidate } = await dialLink(candidates, ticket, { signal, timeout: 10_000 })
+  return { peer, path: pathTo(candidate.host), stream: socket }
 }
 
 /** A peer that answers every question for a ticket with `bytes`, in one frame. */
@@ -66,7 +73,7 @@ async function silentPort(t: TestContext): Promise<{ server: Server; port: numbe
 test('two peers open a link, and each knows whom it has there', async (t) => {
   const { host, links } = await listening(t, 'server')
   const { host: self, paths } = await dialler(t)
-  const link = await paths.connect(addressesOf(host), NEVER)
+  const link = await connect(paths, addressesOf(host), NEVER)
   t.after(() => link.stream.destroy())
   link.stream.write('hello')
   const [echo] = (await once(link.stream, 'data')) as [Buffer]
@@ -83,7 +90,7 @@ test('a peer that is known is reached by its id alone, many times at once', asyn
   const { host, links } = await listening(t, 'server')
   const { host: self, paths } = await dialler(t)
   await self.libp2p.dial(addressesOf(host))
-  const opened = await Promise.all(Array.from({ length: 8 }, () => paths.connect(host.libp2p.peerId, NEVER)))
+  const opened = await Promise.all(Array.from({ length: 8 }, () => connect(paths, host.libp2p.peerId, NEVER)))
   for (const { stream } of opened) {
     stream.write('x')
     await once(stream, 'data')
@@ -115,7 +122,7 @@ test('a ticket that is 30 seconds old opens nothing', async (t) => {
   let now = 1_000_000
   const { host, links } = await listening(t, 'server', () => (now += 30_000))
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect(addressesOf(host), NEVER), { code: 'ticket_invalid' })
+  await assert.rejects(connect(paths, addressesOf(host), NEVER), { code: 'ticket_invalid' })
   assert.equal(links.length, 0)
 })
 
@@ -123,7 +130,7 @@ test('a ticket that the peer made up opens nothing', async (t) => {
   const { port } = await listening(t, 'victim')
   const hostile = await offering(t, offerOf([['127.0.0.1', port]]))
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect(addressesOf(hostile), NEVER), { code: 'ticket_invalid' })
+  await assert.rejects(connect(paths, addressesOf(hostile), NEVER), { code: 'ticket_invalid' })
 })
 
 const many = Array.from({ length: 17 }, (_, i) => ['10.0.0.1', i + 1])
@@ -154,7 +161,7 @@ for (const [what, bytes, code] of offers) {
   test(`an offer that ${what} is refused`, async (t) => {
     const hostile = await offering(t, bytes)
     const { paths } = await dialler(t)
-    await assert.rejects(paths.connect(addressesOf(hostile), NEVER), { code })
+    await assert.rejects(connect(paths, addressesOf(hostile), NEVER), { code })
   })
 }
 
@@ -163,7 +170,7 @@ test('an offer of any size costs one frame, and leaves no stream behind', async 
   const { host: self, paths } = await dialler(t)
   // More often than libp2p lets one protocol have streams to one peer.
   for (let i = 0; i < 70; i++) {
-    await assert.rejects(paths.connect(addressesOf(hostile), NEVER), { code: 'peer_unreachable' })
+    await assert.rejects(connect(paths, addressesOf(hostile), NEVER), { code: 'peer_unreachable' })
   }
   const streams = self.libp2p.getConnections().flatMap((connection) => connection.streams)
   assert.deepEqual(
@@ -176,7 +183,7 @@ test('a peer that hangs up instead of offering cannot be reached', async (t) => 
   const host = await honestHost(t, 'hostile')
   await host.libp2p.handle(PROTOCOL, (stream) => stream.abort(new Error('no')))
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect(addressesOf(host), NEVER), { code: 'peer_unreachable' })
+  await assert.rejects(connect(paths, addressesOf(host), NEVER), { code: 'peer_unreachable' })
 })
 
 test('nobody sends a peer to the services of its own machine', async (t) => {
@@ -191,7 +198,7 @@ test('nobody sends a peer to the services of its own machine', async (t) => {
         [host, victim.port],
       ]),
     )
-    await assert.rejects(paths.connect(addressesOf(hostile), NEVER), { code: 'peer_unreachable' }, host)
+    await assert.rejects(connect(paths, addressesOf(hostile), NEVER), { code: 'peer_unreachable' }, host)
     await hostile.stop()
   }
   assert.equal(victim.visits(), 0)
@@ -200,7 +207,7 @@ test('nobody sends a peer to the services of its own machine', async (t) => {
 test('a peer that offers no links cannot be reached', async (t) => {
   const host = await honestHost(t, 'plain')
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect(addressesOf(host), NEVER), { code: 'peer_unreachable' })
+  await assert.rejects(connect(paths, addressesOf(host), NEVER), { code: 'peer_unreachable' })
 })
 
 test('a peer that is away, or another than its address says, cannot be reached', async (t) => {
@@ -208,24 +215,26 @@ test('a peer that is away, or another than its address says, cannot be reached',
   const gone = addressesOf(host)
   await host.stop()
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect(gone, NEVER), { code: 'peer_unreachable' })
-  await assert.rejects(paths.connect(host.libp2p.peerId, NEVER), { code: 'peer_unreachable' })
+  await assert.rejects(connect(paths, gone, NEVER), { code: 'peer_unreachable' })
+  await assert.rejects(connect(paths, host.libp2p.peerId, NEVER), { code: 'peer_unreachable' })
   const other = await honestHost(t, 'other')
   const [address] = addressesOf(other).map((at) => at.toString().replace(/\/p2p\/.*/, ''))
   const wrong = [multiaddr(`${address}/p2p/${host.libp2p.peerId.toString()}`)]
-  await assert.rejects(paths.connect(wrong, NEVER), { code: 'peer_unreachable' })
+  await assert.rejects(connect(paths, wrong, NEVER), { code: 'peer_unreachable' })
 })
 
 test('a dial that is given up ends at once, wherever it is', async (t) => {
   const { paths } = await dialler(t)
-  await assert.rejects(paths.connect([multiaddr('/ip4/127.0.0.1/tcp/1')], AbortSignal.abort()), { code: 'interrupted' })
+  await assert.rejects(connect(paths, [multiaddr('/ip4/127.0.0.1/tcp/1')], AbortSignal.abort()), {
+    code: 'interrupted',
+  })
 
   // While it waits for an offer.
   const asked = Promise.withResolvers<void>()
   const mute = await honestHost(t, 'mute')
   await mute.libp2p.handle(PROTOCOL, () => asked.resolve())
   const stop = new AbortController()
-  const link = paths.connect(addressesOf(mute), stop.signal)
+  const link = connect(paths, addressesOf(mute), stop.signal)
   await asked.promise
   stop.abort()
   await assert.rejects(link, { code: 'interrupted' })
@@ -234,7 +243,7 @@ test('a dial that is given up ends at once, wherever it is', async (t) => {
   const hole = await silentPort(t)
   const hostile = await offering(t, offerOf([['127.0.0.1', hole.port]]))
   const again = new AbortController()
-  const late = paths.connect(addressesOf(hostile), again.signal)
+  const late = connect(paths, addressesOf(hostile), again.signal)
   await once(hole.server, 'connection')
   again.abort()
   await assert.rejects(late, { code: 'interrupted' })
@@ -246,7 +255,7 @@ test('a peer that goes silent half-way is too slow, not interrupted', async (t) 
   const hostile = await offering(t, offerOf([['127.0.0.1', hole.port]]))
   await self.libp2p.dial(addressesOf(hostile))
   const runOut = heldTimeouts(t)
-  const link = paths.connect(hostile.libp2p.peerId, NEVER)
+  const link = connect(paths, hostile.libp2p.peerId, NEVER)
   await once(hole.server, 'connection')
   runOut(10_000)
   await assert.rejects(link, { code: 'timed_out' })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { CID } from 'multiformats/cid'
@@ -30,6 +31,8 @@ async function machine(t: TestContext, seed: string) {
   const published = table<Published>('published')
   const clock = new Clock()
   const { names } = await startHome({ clock, network: new FakeNetwork(clock.now) })
+  const home = await fs.mkdtemp(path.join(tmpdir(), 'p2pns-content-'))
+  t.after(() => fs.rm(home, { recursive: true, force: true }))
   const open = async () => {
     const content = await Content.open({
       host,
@@ -38,6 +41,8 @@ async function machine(t: TestContext, seed: string) {
       network,
       publisher: new Publisher(published, network, Date.now),
       names,
+      home,
+      limits: {},
       visitor: false,
       now: Date.now,
     })
@@ -73,16 +78,16 @@ test('what is shared again replaces what was shared from there before', async (t
   const site = path.join(folder, 'site')
   await fs.mkdir(site)
   await fs.writeFile(path.join(site, 'x'), 'old')
-  const old = await owner.share(site)
+  const old = await owner.sharing.share(site)
   assert.ok(await announced(a.host, b.host, old.cid))
   await fs.writeFile(path.join(site, 'x'), 'newer')
-  const fresh = await owner.share(site)
+  const fresh = await owner.sharing.share(site)
   assert.notEqual(fresh.cid, old.cid)
   assert.deepEqual(
-    owner.shares().map(({ cid }) => cid),
+    owner.sharing.shares().map(({ cid }) => cid),
     [fresh.cid],
   )
-  assert.equal((await owner.share(site)).cid, fresh.cid)
+  assert.equal((await owner.sharing.share(site)).cid, fresh.cid)
   assert.deepEqual(await Array.fromAsync(a.shares.entries(), ([id]) => id), [fresh.cid])
   assert.deepEqual(await Array.fromAsync(a.published.entries(), ([row]) => row), [toHex(manifestDhtKey(fresh.cid))])
   assert.equal(await announcing(a.host), 1)
@@ -92,7 +97,7 @@ test('what is shared again replaces what was shared from there before', async (t
   await other.fetch(fresh.cid, { out })
   assert.equal(await fs.readFile(path.join(out, 'x'), 'utf8'), 'newer')
   assert.deepEqual(
-    other.shares().map(({ cid }) => cid),
+    other.sharing.shares().map(({ cid }) => cid),
     [fresh.cid],
   )
 })
@@ -105,14 +110,14 @@ test('a share ends by its CID or its path, and stays ended after a restart', asy
   const file = path.join(folder, 'x')
   for (const way of ['cid', 'path'] as const) {
     await fs.writeFile(file, 'content')
-    const { cid } = await owner.share(file)
-    assert.equal(await owner.unshare(way === 'cid' ? cid : file), true)
-    assert.deepEqual(owner.shares(), [])
-    assert.equal(await owner.unshare(cid), false)
+    const { cid } = await owner.sharing.share(file)
+    assert.equal(await owner.sharing.unshare(way === 'cid' ? cid : file), true)
+    assert.deepEqual(owner.sharing.shares(), [])
+    assert.equal(await owner.sharing.unshare(cid), false)
     assert.equal(await announcing(a.host), 0)
   }
   await a.stop(owner)
-  assert.deepEqual((await a.open()).shares(), [])
+  assert.deepEqual((await a.open()).sharing.shares(), [])
   for (const table of [a.shares, a.published]) assert.deepEqual(await Array.fromAsync(table.entries()), [])
 })
 
@@ -123,19 +128,19 @@ test('a share whose path is away is neither served nor announced until it is bac
   let owner = await a.open()
   const [file, away] = [path.join(folder, 'x'), path.join(folder, 'away')]
   await fs.writeFile(file, 'content')
-  const { cid } = await owner.share(file)
+  const { cid } = await owner.sharing.share(file)
   const restart = async () => {
     await a.stop(owner)
     owner = await a.open()
   }
   await fs.rename(file, away)
   await restart()
-  assert.deepEqual(owner.shares(), [])
+  assert.deepEqual(owner.sharing.shares(), [])
   assert.equal(await announcing(a.host), 0)
   await fs.rename(away, file)
   await restart()
-  assert.equal(owner.shares()[0]?.cid, cid)
+  assert.equal(owner.sharing.shares()[0]?.cid, cid)
   await fs.rm(file)
   await restart()
-  assert.equal(await owner.unshare(file), true)
+  assert.equal(await owner.sharing.unshare(file), true)
 })

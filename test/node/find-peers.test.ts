@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
-import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import type { PeerId } from '@libp2p/interface'
 import { peerIdFromPublicKey } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { P2pnsError } from '../../node/core/errors.ts'
-import { linksTo, type PeerSource } from '../../node/find-peers.ts'
+import type { PeerWay } from '../../node/files/peer-link.ts'
+import { PeerSearch, type PeerSource } from '../../node/find-peers.ts'
 import type { ProviderPeer } from '../../node/net/dht.ts'
-import type { Link } from '../../node/net/paths.ts'
 import { pairOf } from '../helpers/leases.ts'
 
 const peerId = (n: number) => peerIdFromPublicKey(publicKeyFromRaw(pairOf(n).publicKey))
@@ -24,7 +23,7 @@ function world(providers: ProviderPeer[], answers: (to: string) => boolean, chan
   const dials: string[] = []
   let most = 0
   let now = 0
-  const links: Link[] = []
+  const links: PeerWay[] = []
   const source: PeerSource = {
     self: SELF,
     async *providers() {
@@ -32,7 +31,8 @@ function world(providers: ProviderPeer[], answers: (to: string) => boolean, chan
     },
     remembered: async () => [],
     isLocal: () => false,
-    connect: async (to: PeerId | Multiaddr[]) => {
+    now: () => 0,
+    offerOf: async (to: PeerId | Multiaddr[]) => {
       dials.push(String(to))
       most = Math.max(most, ++now)
       await new Promise((resolve) => setImmediate(resolve))
@@ -40,17 +40,37 @@ function world(providers: ProviderPeer[], answers: (to: string) => boolean, chan
         now--
         throw new P2pnsError('peer_unreachable', 'nobody is there')
       }
-      const stream = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
-      stream.once('close', () => now--)
-      const link = { peer: String(to), path: 'lan', stream }
-      links.push(link)
-      return link
+      return {
+        peer: String(to),
+        candidates: [],
+        ticket: { id: new Uint8Array(16), secret: new Uint8Array(32), expires: 0 },
+      }
     },
     random: (end) => end - 1,
     ...changes,
   }
-  const found = linksTo(source, [], new AbortController().signal)
+  const found = noting(waysTo(source, []), links, () => now--)
   return { source, found, dials, links, most: () => most }
+}
+
+/** What a search finds, with no patience where nobody is. */
+function waysTo(source: PeerSource, hints: Multiaddr[], signal = new AbortController().signal) {
+  return new PeerSearch(source, { hints, signal, patience: 0 }).ways()
+}
+
+/** Keeps the ways that came, and hears when one ends. */
+async function* noting(ways: AsyncIterable<PeerWay>, found: PeerWay[], ended: () => void): AsyncGenerator<PeerWay> {
+  for await (const way of ways) {
+    const noted = {
+      ...way,
+      ended: (end: { served: boolean; useless: boolean }) => {
+        ended()
+        way.ended?.(end)
+      },
+    }
+    found.push(noted)
+    yield noted
+  }
 }
 
 test('the publisher is found behind a hundred dead provider records', async () => {
@@ -60,9 +80,12 @@ test('the publisher is found behind a hundred dead provider records', async () =
     random: () => 0,
   })
   const peers: string[] = []
-  for await (const { peer } of found) peers.push(peer)
+  for await (const { peer } of found) {
+    peers.push(peer)
+    break
+  }
   assert.deepEqual(peers, [last])
-  assert.equal(most(), 16)
+  assert.equal(most(), 32)
 })
 
 test('a fetch dials no more than two hundred times', async () => {
@@ -74,17 +97,17 @@ test('a fetch dials no more than two hundred times', async () => {
   assert.equal(dials.length, 200)
 })
 
-test('sixteen links are open at a time, and one that closes makes room for another', async () => {
+test('thirty-two links are open at a time, and one that closes makes room for another', async () => {
   const { found, links, dials } = world(
     Array.from({ length: 40 }, (_, i) => provider(i + 1)),
     () => true,
   )
-  for (let i = 0; i < 16; i++) await found.next()
-  assert.equal(dials.length, 16)
-  links[3]?.stream.destroy()
+  for (let i = 0; i < 32; i++) await found.next()
+  assert.equal(dials.length, 32)
+  links[3]?.ended?.({ served: false, useless: true })
   const more = await found.next()
   assert.equal(more.done, false)
-  assert.equal(dials.length, 17)
+  assert.equal(dials.length, 33)
   await found.return(undefined)
 })
 
@@ -94,8 +117,8 @@ test('a search that is left while all links are open ends', async () => {
     Array.from({ length: 40 }, (_, i) => provider(i + 1)),
     () => true,
   )
-  const found = linksTo(source, [], stop.signal)
-  for (let i = 0; i < 16; i++) await found.next()
+  const found = waysTo(source, [], stop.signal)
+  for (let i = 0; i < 32; i++) await found.next()
   const next = found.next()
   stop.abort()
   assert.equal((await next).done, true)
@@ -103,7 +126,7 @@ test('a search that is left while all links are open ends', async () => {
 
 test('peers that the name gives come first, strangers in the order of the dice', async () => {
   const { source, dials } = world([provider(1), provider(2), provider(3)], () => false)
-  for await (const _ of linksTo(source, [hint(9)], new AbortController().signal)) assert.fail('nobody answers')
+  for await (const _ of waysTo(source, [hint(9)])) assert.fail('nobody answers')
   const [first, ...others] = dials
   assert.equal(first, String(hint(9)))
   assert.equal(others.length, 3)
@@ -112,12 +135,15 @@ test('peers that the name gives come first, strangers in the order of the dice',
 test('a peer whose hinted address is dead is tried where the DHT says it is, and a reached one is not dialled twice', async () => {
   const { source, dials } = world([provider(5, '/ip4/203.0.113.5/tcp/5')], (to) => to.startsWith('/ip4/203'))
   const peers: string[] = []
-  for await (const { peer } of linksTo(source, [hint(5)], new AbortController().signal)) peers.push(peer)
+  for await (const { peer } of waysTo(source, [hint(5)])) {
+    peers.push(peer)
+    break
+  }
   assert.deepEqual(dials, [String(hint(5)), String(hint(5, '/ip4/203.0.113.5/tcp/5'))])
   assert.equal(peers.length, 1)
 
   const again = world([provider(5, '/ip4/203.0.113.5/tcp/5')], () => true)
-  for await (const _ of linksTo(again.source, [hint(5)], new AbortController().signal)) again.links[0]?.stream.destroy()
+  for await (const way of waysTo(again.source, [hint(5)])) way.ended?.({ served: false, useless: true })
   assert.deepEqual(again.dials, [String(hint(5))])
 })
 

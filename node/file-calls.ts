@@ -1,0 +1,58 @@
+/** What a node can do with content, of what P2pnsNode lists. */
+import type { Content } from './content.ts'
+import type { P2pnsNode } from './contract.ts'
+import { findPeersOf } from './find-content.ts'
+import { verifyAt, viewOf } from './manifests.ts'
+import type { Names } from './names.ts'
+import type { Host } from './net/host.ts'
+import { probe } from './probe.ts'
+import { openContent, openRange } from './range.ts'
+import type { Transfers } from './transfers.ts'
+
+type FileCall =
+  | 'fetch'
+  | 'transfers'
+  | 'pauseTransfer'
+  | 'resumeTransfer'
+  | 'removeTransfer'
+  | 'setLimits'
+  | 'openRange'
+  | 'manifest'
+  | 'verifyManifest'
+  | 'probe'
+
+interface Parts {
+  content: Content
+  transfers: Transfers
+  host: Host
+  names: Names
+}
+
+export function fileCalls({ content, transfers, host, names }: Parts): Pick<P2pnsNode, FileCall> {
+  const manifestOf = async (target: string, signal: AbortSignal | undefined) => {
+    const opened = await openContent(content, await content.find(target, signal), signal)
+    opened.close()
+    return opened.manifest
+  }
+  return {
+    fetch: (target, request) => transfers.fetch(target, request),
+    transfers: () => transfers.list(),
+    pauseTransfer: (id) => transfers.pause(id),
+    resumeTransfer: (id) => transfers.resume(id),
+    removeTransfer: (id, options) => transfers.remove(id, options),
+    setLimits: async (limits) => content.setLimits(limits),
+    openRange: (target, range = {}, job = {}) => openRange(content, target, range, job),
+    manifest: async (target, { all = false, signal } = {}) => viewOf(await manifestOf(target, signal), all),
+    verifyManifest: async (target, place, job = {}) => verifyAt(await manifestOf(target, job.signal), place, job),
+    probe: (whom, options = {}) =>
+      probe(
+        {
+          host,
+          peersOf: (name, signal) => findPeersOf(names, name, signal),
+          offerOf: (peer, signal) => content.offerOf(peer, signal),
+        },
+        whom,
+        options,
+      ),
+  }
+}
