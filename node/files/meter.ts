@@ -3,9 +3,12 @@ import { CHUNK_SIZE } from '../core/tree.ts'
 
 /** Milliseconds over which a rate is measured. */
 const RATE_TIME = 500
-/** Seconds of its rate that a peer is asked for at least, whatever its round trip; and chunks, at least and at most. */
-const MIN_AHEAD = 0.5
-const MIN_PIPELINE = 4
+/**
+ * Seconds of its rate that a peer is asked for at least, whatever its round trip; and chunks. Somebody who has everything chooses
+ * what to send first (upload-order.ts), and wants a choice; somebody who has a part gives each chunk the sooner, the shorter his queue is.
+ */
+const SEED = { ahead: 0.5, least: 8 }
+const PARTIAL = { ahead: 0.25, least: 2 }
 const MAX_PIPELINE = 256
 
 export class Meter {
@@ -42,9 +45,10 @@ export class Meter {
   }
 
   /** Chunks: twice the bandwidth-delay product, so that the link is never idle. */
-  get pipeline(): number | undefined {
+  pipeline(hasAll: boolean): number | undefined {
     if (this.rate === 0) return undefined
-    const seconds = Math.max((2 * (this.#roundTrip ?? 0)) / 1000, MIN_AHEAD)
-    return Math.min(MAX_PIPELINE, Math.max(MIN_PIPELINE, Math.ceil((this.rate * seconds) / CHUNK_SIZE)))
+    const { ahead, least } = hasAll ? SEED : PARTIAL
+    const seconds = Math.max((2 * (this.#roundTrip ?? 0)) / 1000, ahead)
+    return Math.min(MAX_PIPELINE, Math.max(least, Math.ceil((this.rate * seconds) / CHUNK_SIZE)))
   }
 }

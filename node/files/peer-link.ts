@@ -141,7 +141,7 @@ export class PeerLink {
 
   /** Chunks that it may owe so that it is never idle; undefined while its rate is not known. */
   get pipeline(): number | undefined {
-    return this.#meter.pipeline
+    return this.#meter.pipeline(this.#bits === undefined)
   }
 
   enter(work: Work | undefined): void {
