@@ -5,7 +5,8 @@ import { CHUNK_SIZE, HASH_SIZE, leafHash, leavesOf } from '../core/tree.ts'
 import type { HashAnswer, HashedPiece, HashJob, Piece } from './hash-pool.ts'
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
-const READ_SIZE = 16 * CHUNK_SIZE
+/** What stays in a core's own cache is hashed from there. */
+const READ_SIZE = CHUNK_SIZE
 const ZEROS = Buffer.alloc(CHUNK_SIZE)
 const ZERO_LEAF = leafHash(ZEROS)
 

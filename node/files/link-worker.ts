@@ -16,6 +16,8 @@ import { ChunkWriter } from './writer.ts'
 
 /** Milliseconds between two reports of what came on a link. */
 const REPORT_EVERY = 100
+/** Milliseconds in which chunks that were kept are gathered, to be told together. */
+const GATHER = 4
 /** Milliseconds in which the last words of a link go out. */
 const LAST_WORDS = 1000
 
@@ -68,8 +70,8 @@ class ThreadLink {
         post({ type: 'frame', link: id, frame })
       },
       kept: (chunk) => {
-        // Several often come at once.
-        if (this.#kept.push(chunk) === 1) setImmediate(() => this.report())
+        // Many come at once on a fast link, and a message costs as much as a tenth of a chunk.
+        if (this.#kept.push(chunk) === 1) setTimeout(() => this.report(), GATHER)
       },
     })
     if (way) void this.#dial(way)

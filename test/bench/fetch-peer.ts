@@ -1,18 +1,18 @@
-/** One side of bench/fetch.ts: shares or fetches as it is told over IPC, and says what that cost. */
+/** One side of bench/fetch.ts, as `npm run build` made it: shares or fetches as it is told over IPC, and says what that cost. */
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
 import * as net from 'node:net'
 import * as path from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { toHex } from '../../node/core/encoding.ts'
-import { keyPairFromSeed } from '../../node/core/keys.ts'
-import { fetchContent } from '../../node/files/fetch.ts'
-import type { PeerWay } from '../../node/files/peer-link.ts'
-import { Seeder } from '../../node/files/seed.ts'
-import { sharePath } from '../../node/files/share.ts'
-import { shareSource } from '../../node/files/share-source.ts'
-import { createLinkServer, type LinkServer } from '../../node/net/link.ts'
+import { toHex } from '../../dist/node/core/encoding.js'
+import { keyPairFromSeed } from '../../dist/node/core/keys.js'
+import { fetchContent } from '../../dist/node/files/fetch.js'
+import type { PeerWay } from '../../dist/node/files/peer-link.js'
+import { Seeder } from '../../dist/node/files/seed.js'
+import { sharePath } from '../../dist/node/files/share.js'
+import { shareSource } from '../../dist/node/files/share-source.js'
+import { createLinkServer, type LinkServer } from '../../dist/node/net/link.js'
 
 export type BenchRequest =
   | { type: 'share' | 'serveRaw'; source: string }

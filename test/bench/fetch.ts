@@ -1,24 +1,27 @@
 /**
- * `npx node test/bench/fetch.ts [--size 1GiB] [--rounds 5]`: one file from one process to another on /dev/shm, in paired
- * rounds: a p2pns link (encrypted, every chunk verified), nginx + curl over HTTPS, and plain node:net as the measure of
- * what Node can move at all. nginx, curl and openssl come from the system.
+ * `npx node test/bench/fetch.ts [--size 1GiB] [--rounds 5] [--only NAME]`: one file from one process to another on /dev/shm, in paired
+ * rounds: a p2pns link (encrypted, every chunk verified), nginx + curl over HTTPS, libtorrent, webtorrent, and plain node:net as
+ * the measure of what Node can move at all. nginx, curl, openssl and python3-libtorrent come from the system; webtorrent is
+ * installed from npm into the bench's folder. Whatever is missing is left out.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
-import * as net from 'node:net'
 import * as path from 'node:path'
 import { parseArgs } from 'node:util'
+import { installWebtorrent, Libtorrent, webtorrent } from './contenders/torrent.ts'
 import type { BenchAnswer, BenchRequest } from './fetch-peer.ts'
+import { costOf, fillFile, freePort, lineOf, sizeOf, spread, stopAll } from './measure.ts'
 
 const { values } = parseArgs({
-  options: { size: { type: 'string', default: '1GiB' }, rounds: { type: 'string', default: '5' } },
+  options: {
+    size: { type: 'string', default: '1GiB' },
+    rounds: { type: 'string', default: '5' },
+    only: { type: 'string' },
+  },
 })
-const UNITS: Record<string, number> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
-const [, amount = '', unit = ''] = /^(\d+)(KiB|MiB|GiB)$/.exec(values.size) ?? []
-const size = Number(amount) * (UNITS[unit] ?? Number.NaN)
+const size = sizeOf(values.size)
 const rounds = Number(values.rounds)
-if (!(size > 0) || !(rounds > 0)) throw new Error('--size takes a number and KiB, MiB or GiB; --rounds a number')
 
 const folder = fs.mkdtempSync('/dev/shm/p2pns-bench-')
 const source = path.join(folder, 'source')
@@ -61,15 +64,6 @@ async function p2pns(): Promise<() => Promise<Round>> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 async function httpsCurl(): Promise<() => Promise<Round>> {
   const port = await freePort()
   const [key, certificate] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')]
@@ -109,31 +103,62 @@ async function rawSocket(): Promise<() => Promise<Round>> {
   }
 }
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] as number
+async function torrent(leech: (out: string) => ChildProcess, seeder: ChildProcess): Promise<Round> {
+  const idle = costOf(seeder.pid as number)
+  const place = path.join(folder, 'leech')
+  fs.rmSync(place, { recursive: true, force: true })
+  fs.mkdirSync(place)
+  const started = performance.now()
+  const child = leech(place)
+  await lineOf(child, (line) => line === 'done')
+  const seconds = (performance.now() - started) / 1000
+  const [sent, got] = [costOf(seeder.pid as number), costOf(child.pid as number)]
+  child.kill('SIGKILL')
+  fs.renameSync(path.join(place, 'source'), out)
+  return { seconds, cpu: [sent.cpu - idle.cpu, got.cpu], peak: [sent.peak, got.peak] }
 }
 
-function spread(values: number[], digits: number): string {
-  return [median(values), Math.min(...values), Math.max(...values)].map((value) => value.toFixed(digits)).join(' / ')
+async function libtorrent(): Promise<() => Promise<Round>> {
+  const swarm = new Libtorrent(folder)
+  swarm.make(source)
+  const seeder = swarm.start('seed', folder, 0)
+  const [, port = ''] = (await lineOf(seeder, (line) => line.startsWith('ready'))).split(' ')
+  return () => torrent((place) => swarm.start('leech', place, 0, port), seeder)
+}
+
+async function withWebtorrent(): Promise<() => Promise<Round>> {
+  const modules = installWebtorrent(folder)
+  const seeder = webtorrent(modules, 'seed', source)
+  const [, port = '', file = ''] = (await lineOf(seeder, (line) => line.startsWith('ready'))).split(' ')
+  return () => torrent((place) => webtorrent(modules, 'leech', place, file, port), seeder)
 }
 
 try {
-  const block = Buffer.alloc(2 ** 20)
-  const file = fs.openSync(source, 'w')
-  for (let done = 0, i = 0; done < size; done += block.length, i++) {
-    block.fill(`${i} `)
-    fs.writeSync(file, block, 0, Math.min(block.length, size - done))
-  }
-  fs.closeSync(file)
+  fillFile(source, size)
 
-  const contenders = {
-    p2pns: await p2pns(),
-    'nginx + curl HTTPS': await httpsCurl(),
-    'node:net, raw': await rawSocket(),
+  const contenders: Record<string, () => Promise<Round>> = {}
+  const all = {
+    p2pns,
+    'nginx + curl HTTPS': httpsCurl,
+    libtorrent,
+    webtorrent: withWebtorrent,
+    'node:net, raw': rawSocket,
+  }
+  for (const [name, prepare] of Object.entries(all)) {
+    if (values.only !== undefined && name !== values.only) continue
+    try {
+      contenders[name] = await prepare()
+    } catch (error) {
+      console.error(`${name} is left out: ${(error as Error).message}`)
+    }
   }
   const results = new Map<string, Round[]>(Object.keys(contenders).map((name) => [name, []]))
+  // Pages that the system has never handed out before cost several times as much, and would be the first one's loss.
+  for (const name of ['warm1', 'warm2']) fillFile(path.join(folder, name), size)
+  for (const name of ['warm1', 'warm2']) fs.rmSync(path.join(folder, name))
   for (let round = 0; round < rounds; round++) {
-    for (const [name, run] of Object.entries(contenders)) {
+    const turns = Object.entries(contenders)
+    for (const [name, run] of [...turns.slice(round % turns.length), ...turns.slice(0, round % turns.length)]) {
       fs.rmSync(out, { force: true })
       const result = await run()
       if (fs.statSync(out).size !== size) throw new Error(`${name} left a file of another size`)
@@ -149,15 +174,19 @@ try {
     const ratios = rates('p2pns').map((rate, i) => rate / (rates(name)[i] as number))
     console.log(`p2pns to ${name.padEnd(20)} ${spread(ratios, 2)}`)
   }
-  const ours = results.get('p2pns') ?? []
-  for (const [i, side] of ['seeder', 'fetcher'].entries()) {
-    const cpu = ours.map((round) => ((round.cpu?.[i] ?? 0) / size) * 1e9)
-    const peak = ours.map((round) => (round.peak?.[i] ?? 0) / 2 ** 20)
-    console.log(`${side.padEnd(20)} ${spread(cpu, 2)} CPU s/GB, peak ${Math.max(...peak).toFixed(0)} MiB`)
+  for (const [name, measured] of results) {
+    for (const [i, side] of ['seeder', 'fetcher'].entries()) {
+      const cpu = measured.flatMap((round) => (round.cpu ? [((round.cpu[i] as number) / size) * 1e9] : []))
+      const peak = measured.flatMap((round) => (round.peak ? [(round.peak[i] as number) / 2 ** 20] : []))
+      if (cpu.length > 0)
+        console.log(`${name}, ${side}: ${spread(cpu, 2)} CPU s/GB, peak ${Math.max(...peak).toFixed(0)} MiB`)
+    }
   }
 } finally {
   // nginx removes its pid file as it ends, which must not meet our removing.
   const ended = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
   await Promise.all(ended.map((child) => (child.kill(), once(child, 'exit'))))
+  await stopAll()
   fs.rmSync(folder, { recursive: true, force: true })
 }
+process.exit()

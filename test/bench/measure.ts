@@ -48,7 +48,11 @@ export function fillFile(file: string, size: number): void {
 const children = new Set<ChildProcess>()
 
 /** A process that ends with the bench at the latest. */
-export function start(command: string, args: string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): ChildProcess {
+export function start(
+  command: string,
+  args: string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): ChildProcess {
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options })
   children.add(child)
   child.once('exit', () => children.delete(child))

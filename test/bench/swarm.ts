@@ -5,8 +5,8 @@
  */
 import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
-import * as path from 'node:path'
 import { tmpdir } from 'node:os'
+import * as path from 'node:path'
 import { parseArgs } from 'node:util'
 import { P2pnsNetwork } from './contenders/p2pns.ts'
 import { aria2, Libtorrent, tracker } from './contenders/torrent.ts'
@@ -120,7 +120,9 @@ try {
       await stopAll()
     }
   }
-  console.log(`${values.size}, 1 + ${peers.length} peers, ${values.rate} MiB/s each; ideal ${ideal.toFixed(1)} s; median / min / max`)
+  console.log(
+    `${values.size}, 1 + ${peers.length} peers, ${values.rate} MiB/s each; ideal ${ideal.toFixed(1)} s; median / min / max`,
+  )
   for (const [name, seconds] of times) {
     const ratios = seconds.map((time) => time / ideal)
     if (seconds.length > 0) console.log(`${name.padEnd(12)} ${spread(seconds, 1)} s, ${spread(ratios, 2)} of the ideal`)

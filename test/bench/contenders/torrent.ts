@@ -12,9 +12,13 @@ export async function tracker(): Promise<{ url: string; server: Server }> {
   const peers = new Set<string>()
   const server = createServer((request, response) => {
     const port = Number(new URL(request.url ?? '/', 'http://x').searchParams.get('port'))
-    const list = Buffer.concat([...peers].map((peer) => Buffer.from([127, 0, 0, 1, Number(peer) >> 8, Number(peer) & 255])))
+    const list = Buffer.concat(
+      [...peers].map((peer) => Buffer.from([127, 0, 0, 1, Number(peer) >> 8, Number(peer) & 255])),
+    )
     peers.add(String(port))
-    response.end(Buffer.concat([Buffer.from(`d8:intervali5e12:min intervali2e5:peers${list.length}:`), list, Buffer.from('e')]))
+    response.end(
+      Buffer.concat([Buffer.from(`d8:intervali5e12:min intervali2e5:peers${list.length}:`), list, Buffer.from('e')]),
+    )
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/announce`, server }
@@ -24,7 +28,7 @@ const LIBTORRENT = `
 import libtorrent as lt, sys, time, os
 mode, torrent, folder, rate, url, tracker = sys.argv[1:7]
 if mode == 'make':
-    fs = lt.file_storage(); lt.add_files(fs, url); t = lt.create_torrent(fs, 0 if not rate else int(rate), flags=lt.create_torrent.v1_only if hasattr(lt.create_torrent, 'v1_only') else 64)
+    fs = lt.file_storage(); lt.add_files(fs, url); t = lt.create_torrent(fs)
     if tracker: t.add_tracker(tracker)
     lt.set_piece_hashes(t, os.path.dirname(url)); open(torrent, 'wb').write(lt.bencode(t.generate())); sys.exit(0)
 s = lt.session({'listen_interfaces': '127.0.0.1:0', 'enable_dht': False, 'enable_lsd': False, 'enable_upnp': False, 'enable_natpmp': False,
@@ -33,8 +37,8 @@ s = lt.session({'listen_interfaces': '127.0.0.1:0', 'enable_dht': False, 'enable
 a = lt.add_torrent_params(); a.ti = lt.torrent_info(torrent); a.save_path = folder
 if mode == 'seed': a.flags |= lt.torrent_flags.seed_mode
 h = s.add_torrent(a)
-try: s.set_peer_class_filter(lt.ip_filter())
-except Exception: pass
+f = lt.ip_filter(); f.add_rule('0.0.0.0', '255.255.255.255', 1 << lt.session.global_peer_class_id)
+s.set_peer_class_filter(f)
 while s.listen_port() == 0: time.sleep(0.01)
 if mode == 'leech' and url:
     time.sleep(0.05); h.connect_peer(('127.0.0.1', int(url)))
@@ -51,7 +55,7 @@ export class Libtorrent {
   readonly torrent: string
 
   constructor(folder: string, name = 'x') {
-    this.#driver = path.join(folder, 'libtorrent.py')
+    this.#driver = path.join(folder, 'driver.py')
     this.torrent = path.join(folder, `${name}.torrent`)
     fs.writeFileSync(this.#driver, LIBTORRENT)
   }
@@ -92,9 +96,64 @@ function python(): string {
 
 /** `rate`: bytes a second of upload. Ends when it has everything, unless it seeds. */
 export function aria2(torrent: string, folder: string, rate: number, seed: boolean): ChildProcess {
-  const quiet = ['--no-conf', '--enable-dht=false', '--enable-dht6=false', '--enable-peer-exchange=false', '--bt-enable-lpd=false']
-  const fast = ['--bt-request-peer-speed-limit=100M', '--bt-tracker-interval=2', '--file-allocation=none', '--disable-ipv6=true']
-  const share = seed ? ['--seed-ratio=0.0', '--bt-seed-unverified=true', '--check-integrity=false'] : ['--seed-ratio=0.0']
+  const quiet = [
+    '--no-conf',
+    '--enable-dht=false',
+    '--enable-dht6=false',
+    '--enable-peer-exchange=false',
+    '--bt-enable-lpd=false',
+  ]
+  const fast = [
+    '--bt-request-peer-speed-limit=100M',
+    '--bt-tracker-interval=2',
+    '--file-allocation=none',
+    '--disable-ipv6=true',
+  ]
+  const share = seed
+    ? ['--seed-ratio=0.0', '--bt-seed-unverified=true', '--check-integrity=false']
+    : ['--seed-ratio=0.0']
   const hook = ['--on-bt-download-complete', path.join(path.dirname(torrent), 'hook.sh')]
-  return start('aria2c', [...quiet, ...fast, ...share, ...hook, `--dir=${folder}`, `--max-overall-upload-limit=${rate}`, torrent])
+  return start('aria2c', [
+    ...quiet,
+    ...fast,
+    ...share,
+    ...hook,
+    `--dir=${folder}`,
+    `--max-overall-upload-limit=${rate}`,
+    torrent,
+  ])
+}
+
+const WEBTORRENT = `
+import WebTorrent from 'webtorrent'
+import * as fs from 'node:fs'
+const [mode, place, file, peer] = process.argv.slice(2)
+const client = new WebTorrent({ dht: false, lsd: false, tracker: false, utp: false, natUpnp: false, natPmp: false })
+client.on('error', (error) => { console.error(error); process.exit(1) })
+if (mode === 'seed') client.seed(place, { announce: [] }, (torrent) => {
+  fs.writeFileSync(place + '.web.torrent', torrent.torrentFile)
+  const tell = () => client.torrentPort ? console.log('ready ' + client.torrentPort + ' ' + place + '.web.torrent') : setTimeout(tell, 20)
+  tell()
+})
+else client.add(file, { path: place, announce: [] }, (torrent) => {
+  torrent.on('done', () => console.log('done'))
+  torrent.addPeer('127.0.0.1:' + peer)
+})
+`
+
+/** From npm, into `folder`. */
+export function installWebtorrent(folder: string): string {
+  const place = path.join(folder, 'webtorrent')
+  fs.mkdirSync(place)
+  fs.writeFileSync(path.join(place, 'package.json'), '{"type":"module"}')
+  execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', place, 'webtorrent'], {
+    stdio: 'pipe',
+  })
+  fs.writeFileSync(path.join(place, 'driver.js'), WEBTORRENT)
+  return place
+}
+
+/** Prints `ready PORT FILE` when it seeds, and `done` when it has everything. */
+export function webtorrent(place: string, ...args: string[]): ChildProcess {
+  return start(process.execPath, [path.join(place, 'driver.js'), ...args], { cwd: place })
 }
