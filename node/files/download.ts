@@ -9,6 +9,7 @@ import { CHUNK_SIZE } from '../core/tree.ts'
 import type { Layout, Run } from './layout.ts'
 import type { Limiter } from './limiter.ts'
 import type { Work } from './link-threads.ts'
+import { MAX_PIPELINE } from './meter.ts'
 import type { PeerLink } from './peer-link.ts'
 import { Picker } from './picker.ts'
 import type { Task } from './swarm.ts'
@@ -143,7 +144,7 @@ export class Download implements Task<void> {
   #pump(): void {
     for (const [peer, grown] of this.#windows) {
       // Until its rate is known, the window grows with what comes.
-      const window = Math.min(grown, peer.pipeline ?? grown)
+      const window = Math.min(grown, peer.pipeline ?? MAX_PIPELINE)
       while (this.#ask(peer, window)) {}
     }
     const owed = [...this.#windows.keys()].map((peer) => [peer, this.#picker.owed(peer)] as const)

@@ -9,7 +9,8 @@ const RATE_TIME = 500
  */
 const SEED = { ahead: 0.5, least: 8 }
 const PARTIAL = { ahead: 0.25, least: 2 }
-const MAX_PIPELINE = 256
+/** Chunks that any peer may owe; more than 1024 a peer would not take. */
+export const MAX_PIPELINE = 256
 
 export class Meter {
   #rate = 0

@@ -53,8 +53,7 @@ export class ShareSource implements Source {
   async read(part: Part, first: number, places: Uint8Array[]): Promise<void> {
     if (part.path === undefined) return fill(places, this.#entryList().bytes, first * CHUNK_SIZE)
     const file = this.#share.files.get(part.path)
-    const changed = new P2pnsError('file_changed', `${file?.source} changed after it was shared`)
-    if (!file) throw changed
+    if (!file) throw new P2pnsError('internal', `nothing is shared as ${part.path}`)
     const wanted = places.reduce((sum, place) => sum + place.length, 0)
     const right = await this.#files
       .read(file.source, async (handle) => {
@@ -62,7 +61,7 @@ export class ShareSource implements Source {
         return bytesRead === wanted && sameStamp(file.stamp, await handle.stat({ bigint: true }))
       })
       .catch(() => false)
-    if (!right) throw changed
+    if (!right) throw new P2pnsError('file_changed', `${file.source} changed after it was shared`)
   }
 
   close(): void {

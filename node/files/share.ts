@@ -153,9 +153,10 @@ async function* hashFound(
   let stamp: Stamp | undefined
   for await (const piece of hashFiles(items, signal)) {
     const item = items[next] as Found
-    const changed = new P2pnsError('file_changed', `${item.source} was written to while it was hashed`)
     stamp ??= stampOf(piece)
-    if (piece.size !== BigInt(item.size) || !sameStamp(stamp, piece)) throw changed
+    if (piece.size !== BigInt(item.size) || !sameStamp(stamp, piece)) {
+      throw new P2pnsError('file_changed', `${item.source} was written to while it was hashed`)
+    }
     const chunks = chunkCount(item.size)
     if (handle && chunks > 1)
       await handle.write(piece.leaves, 0, piece.leaves.length, (first + piece.at / CHUNK_SIZE) * HASH_SIZE)

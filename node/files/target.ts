@@ -2,8 +2,10 @@
  * The place that a download is made in and moved to: `TARGET.part` (a file or a folder), `TARGET.part.map` beside it, and
  * `TARGET` only when all of it is here, verified and on the disk. Nothing outside these three is written.
  */
+import { execFile } from 'node:child_process'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
+import { promisify } from 'node:util'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { P2pnsError } from '../core/errors.ts'
 import type { Entry, FileEntry } from '../core/manifest.ts'
@@ -24,6 +26,8 @@ export interface Target {
 const MODE_MASK = 0o755
 const { O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR } = fs.constants
 const FILES_AT_ONCE = 64
+/** From here on, one flush of the file system is quicker than one of each file. */
+const MANY_FILES = 64
 
 /**
  * Where `out` is. One that is a folder, or leads to one, is what a file is put into under its own name `inside`.
@@ -130,13 +134,15 @@ export async function finishTarget(
     const files = new Map<string, SharedFile>()
     const settle = async (entry: FileEntry): Promise<void> => {
       const { path } = entry
-      files.set(path, { path, source: pathInside(final, path), stamp: await settleFile(part, entry) })
+      files.set(path, { path, source: pathInside(final, path), stamp: await settleFile(part, entry, !atOnce) })
     }
     const waiting = entries.filter((entry) => entry.type === 'file')
+    const atOnce = waiting.length > MANY_FILES && (await canSyncAtOnce())
     while (waiting.length > 0) await Promise.all(waiting.splice(0, FILES_AT_ONCE).map(settle))
     for (const entry of entries.toReversed()) {
       if (entry.type === 'folder') await settleFolder(pathInside(part, entry.path), entry.mode)
     }
+    if (atOnce) await syncFileSystem(part)
     // Long after it was looked at first.
     const old = `${part}.old`
     await fs.rm(old, { recursive: true, force: true })
@@ -182,11 +188,11 @@ async function proveRoots({ part, map }: Target, layout: Layout): Promise<void> 
   }
 }
 
-function settleFile(part: string, { path, size, mode }: FileEntry): Promise<Stamp> {
+function settleFile(part: string, { path, size, mode }: FileEntry, sync: boolean): Promise<Stamp> {
   return withFile(guardedPath(part, path), O_RDWR, async (handle) => {
     if ((await handle.stat()).size !== size) await handle.truncate(size)
     await handle.chmod((mode & MODE_MASK) | 0o400)
-    await handle.sync()
+    if (sync) await handle.sync()
     return stampOf(await handle.stat({ bigint: true }))
   })
 }
@@ -194,6 +200,18 @@ function settleFile(part: string, { path, size, mode }: FileEntry): Promise<Stam
 async function settleFolder(folder: string, mode: number): Promise<void> {
   await fs.chmod(folder, (mode & MODE_MASK) | 0o700)
   await syncFolder(folder)
+}
+
+/** coreutils' `sync -f` is syncfs(2), which Node does not have. */
+function syncFileSystem(place: string): Promise<unknown> {
+  return promisify(execFile)('sync', ['-f', place])
+}
+
+function canSyncAtOnce(): Promise<boolean> {
+  return syncFileSystem('/dev/null').then(
+    () => true,
+    () => false,
+  )
 }
 
 function syncFolder(folder: string): Promise<void> {

@@ -77,7 +77,7 @@ export async function output(child: ChildProcess): Promise<string> {
   child.stdout?.on('data', (chunk) => (text += chunk))
   child.stderr?.on('data', (chunk) => (errors += chunk))
   const [code] = await once(child, 'exit')
-  if (code !== 0) throw new Error(`${child.spawnargs.join(' ')} ended with ${code}: ${errors.slice(-400)}`)
+  if (code !== 0) throw new Error(`${child.spawnargs.join(' ')} ended with ${code}: ${(errors + text).slice(-600)}`)
   return text
 }
 
