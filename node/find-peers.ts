@@ -30,7 +30,7 @@ export interface PeerSource {
   isLocal(): boolean
   offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer>
   /** A whole number from 0 to `end - 1`. */
-  random(end: number): number
+  random: (end: number) => number
   /** Milliseconds of a clock that only goes on. */
   now(): number
 }

@@ -65,7 +65,11 @@ export async function probe(
       random: (end) => randomInt(end),
       onChunk: (length) => onProgress?.({ phase: 'fetching', done: (done += length), total: bytes, peers: 1 }),
     })
-    await swarm.run(download, signal).finally(() => work.close())
+    try {
+      await swarm.run(download, signal)
+    } finally {
+      await work.close()
+    }
     const seconds = (performance.now() - started) / 1000
     const path = swarm.peers[0]?.path ?? ''
     return { peer: first.peer, path, rtt, bytes, seconds, rate: Math.round(bytes / seconds) }

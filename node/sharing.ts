@@ -78,7 +78,7 @@ export class Sharing {
   /** Tells the network what is here, one content after the other. */
   announce(): void {
     const all = async () => {
-      for (const id of [...this.#shares.keys()]) {
+      for (const id of Array.from(this.#shares.keys())) {
         // One that was ended meanwhile is not announced again.
         if (this.#shares.has(id)) await this.#provide(id, this.#stopped.signal)
       }

@@ -23,8 +23,12 @@ export function defineLimits(program: Command, open: OpenSession): void {
       const running = await engine.connectNode(home)
       if (!running) throw new P2pnsError('usage', `No node runs in ${home}; give the limits to \`p2pns up\``)
       const limits = { ...(typeof up === 'number' ? { up } : {}), ...(typeof down === 'number' ? { down } : {}) }
-      const set = await running.setLimits(limits).finally(() => running.stop())
-      output.data(set, [`up ${shown(set.up)}, down ${shown(set.down)}`])
+      try {
+        const set = await running.setLimits(limits)
+        output.data(set, [`up ${shown(set.up)}, down ${shown(set.down)}`])
+      } finally {
+        await running.stop()
+      }
     })
   addExamples(command, [['p2pns limits --up 1MiB', 'send no more than that']])
 }

@@ -90,7 +90,7 @@ export class Receiver {
 
   /** Everything that was asked for is forgotten by the other side. */
   choked(): void {
-    for (const chunk of [...this.#awaited]) {
+    for (const chunk of this.#awaited) {
       this.#settled(chunk)
       this.#forgive(chunk)
     }

@@ -75,7 +75,7 @@ export class Seeder {
   readonly #links = new Map<SeedLink, Row>()
   readonly #choker: Choker<SeedLink>
   #rounds: NodeJS.Timeout | undefined
-  #introduction: NodeJS.Timeout | undefined
+  #isIntroducing = false
 
   constructor(options: SeederOptions) {
     this.#options = options
@@ -135,7 +135,7 @@ export class Seeder {
     row.offer = offer
     this.#settleOrder(offer)
     offer.stale = true
-    this.#introduction ??= setTimeout(() => void this.#introduce(), this.#hasPeers(offer) ? 0 : INTRODUCE_EVERY).unref()
+    if (!this.#isIntroducing) this.#introduceIn(this.#hasPeers(offer) ? 0 : INTRODUCE_EVERY)
     this.onWanted(offer.id, row.peer)
     return offer
   }
@@ -152,6 +152,11 @@ export class Seeder {
   #settleOrder(offer: Offer): void {
     if (!this.#hasPeers(offer)) offer.order = undefined
     else offer.order ??= new UploadOrder(offer.source.layout.end)
+  }
+
+  #introduceIn(milliseconds: number): void {
+    this.#isIntroducing = true
+    setTimeout(() => void this.#introduce(), milliseconds).unref()
   }
 
   /** Tells the peers of a content of each other, when somebody came. */
@@ -172,9 +177,8 @@ export class Seeder {
         )
       }
     }
-    this.#introduction = undefined
-    if (![...this.#offers.values()].some(({ stale }) => stale)) return
-    this.#introduction = setTimeout(() => void this.#introduce(), INTRODUCE_EVERY).unref()
+    this.#isIntroducing = false
+    if ([...this.#offers.values()].some(({ stale }) => stale)) this.#introduceIn(INTRODUCE_EVERY)
   }
 
   #some(peers: string[], count: number): string[] {

@@ -27,7 +27,7 @@ try {
   const seeder = await network.up('seeder')
   const reader = await network.up('reader')
   let started = performance.now()
-  const { cid } = await network.run('seeder', 'share', source)
+  const cid = String((await network.run('seeder', 'share', source))['cid'])
   console.log(
     `shared in ${((performance.now() - started) / 1000).toFixed(1)} s, peak ${(costOf(seeder).peak / 2 ** 20).toFixed(0)} MiB`,
   )

@@ -22,7 +22,7 @@ async function bare(size: number): Promise<number> {
   const next = () => Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
   await next()
   const started = performance.now()
-  for (const worker of workers) worker.postMessage('go')
+  for (const worker of workers) worker.postMessage('go', [])
   await next()
   const seconds = (performance.now() - started) / 1000
   await Promise.all(workers.map((worker) => worker.terminate()))
@@ -74,7 +74,7 @@ else {
   parentPort?.once('message', () => {
     for (let done = 0; done < (workerData as { bytes: number }).bytes; done += BLOCK)
       crypto.hash('sha256', block, 'buffer')
-    parentPort?.postMessage('done')
+    parentPort?.postMessage('done', [])
   })
-  parentPort?.postMessage('ready')
+  parentPort?.postMessage('ready', [])
 }
