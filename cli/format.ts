@@ -38,7 +38,9 @@ export function formatSeconds(seconds: number): string {
 
 /** `1 peer`, `3 peers`. */
 export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString('en')} ${number === 1 ? one : many}`
+  // What `toLocaleString` would give; Intl alone takes 20 ms to load.
+  const grouped = String(number).replaceAll(/\B(?=(\d{3})+$)/g, ',')
+  return `${grouped} ${number === 1 ? one : many}`
 }
 
 /** Rows of cells as lines, every column but the last padded to its widest cell. */

@@ -96,11 +96,15 @@ async function askRange(socketPath: string, args: RangeArguments, asked?: AbortS
   const signal = AbortSignal.any([left.signal, ...(asked ? [asked] : [])])
   const lines = answerOf<Omit<RangeStream, 'bytes' | 'close'>>(socketPath, 'openRange', args, signal)
   const { value: first } = await lines.next()
-  if (!first?.result) throw lost(signal)
+  if (!first?.result) {
+    await lines.return(undefined)
+    throw lost(signal)
+  }
   async function* bytes(): AsyncGenerator<Uint8Array> {
     for await (const { data, end } of lines) {
       if (end) return
-      yield Buffer.from(data ?? '', 'base64')
+      if (data === undefined) break
+      yield Buffer.from(data, 'base64')
     }
     throw lost(signal)
   }
@@ -148,12 +152,17 @@ async function* answerOf<T>(
 
 /** Not by node:readline: an error that comes after the last line that was wanted would end the process. */
 async function* linesOf(response: http.IncomingMessage): AsyncGenerator<string> {
-  let rest = ''
+  // A line may be longer than what comes at once by far.
+  let line: string[] = []
   for await (const text of response.setEncoding('utf8') as AsyncIterable<string>) {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
+    const [end = '', ...begun] = text.split('\n')
+    line.push(end)
+    for (const next of begun) {
+      yield line.join('')
+      line = [next]
+    }
   }
+  const rest = line.join('')
   if (rest !== '') yield rest
 }
 

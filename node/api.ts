@@ -118,6 +118,8 @@ async function run(
   const line = (value: object) => out.write(`${JSON.stringify(value)}\n`)
   let last: { at: number; phase: string } = { at: 0, phase: '' }
   const onProgress = (progress: Progress) => {
+    // A client that does not read is told later.
+    if (out.writableNeedDrain) return
     const at = performance.now()
     if (progress.phase === last.phase && at - last.at < PROGRESS_EVERY_MS) return
     last = { at, phase: progress.phase }
@@ -155,7 +157,7 @@ async function runRange(
     for await (const chunk of bytes) await line({ data: Buffer.from(chunk).toString('base64') })
     await line({ end: true })
   } catch (error) {
-    if (!signal.aborted) await line({ error: told(error) })
+    if (!signal.aborted) out.write(`${JSON.stringify({ error: told(error) })}\n`)
   } finally {
     await stream?.close()
     out.end()

@@ -86,6 +86,7 @@ export class PeerSearch {
   stop(): void {
     this.#left.abort()
     this.onStop()
+    this.onStop = () => undefined
   }
 
   /** A peer told of others, or one came to us. */

@@ -1,8 +1,6 @@
 /** A manifest, to look at, and to hold against what stands on this machine. */
-import * as fs from 'node:fs/promises'
 import type { Job, ManifestView, Verified } from './contract.ts'
 import { equalBytes, toHex } from './core/encoding.ts'
-import { P2pnsError } from './core/errors.ts'
 import { type SignedManifest, totals } from './core/manifest.ts'
 import { keyNameOf } from './core/name.ts'
 import { hashContent } from './files/share.ts'
@@ -31,9 +29,6 @@ export function viewOf(manifest: SignedManifest, all: boolean): ManifestView {
 /** Hashes what stands at `path` and holds it against `manifest`. Errors: file_missing, file_changed, disk_error, interrupted. */
 export async function verifyAt(manifest: SignedManifest, path: string, job: Job): Promise<Verified> {
   const wanted = new Map((manifest.entries ?? []).map((entry) => [entry.path, entry]))
-  await fs.access(path).catch(() => {
-    throw new P2pnsError('file_missing', `there is no ${path}`)
-  })
   const present = await hashContent(path, job)
   const changed: string[] = []
   const extra = [...present.skipped]

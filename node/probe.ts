@@ -80,21 +80,35 @@ export async function probe(
 
 async function addressOf(parts: ProbeParts, whom: string, signal: AbortSignal): Promise<PeerId | Multiaddr[]> {
   if (whom.startsWith('/')) {
-    const address = multiaddr(whom)
+    const address = read(whom, multiaddr)
     if (!peerIdOf(address)) throw new P2pnsError('usage', `${whom} names no peer: it has to end in /p2p/ and a peer id`)
     return [address]
   }
-  if (!whom.includes('.')) return peerIdFromString(whom)
+  if (!whom.includes('.')) return read(whom, peerIdFromString)
   const addresses = await parts.peersOf(whom, signal)
   const [one] = addresses
   if (!one) throw new P2pnsError('content_not_found', `${whom} names no peer`)
   return addresses.filter((address) => peerIdOf(address)?.equals(peerIdOf(one)))
 }
 
+function read<T>(whom: string, parse: (text: string) => T): T {
+  try {
+    return parse(whom)
+  } catch (cause) {
+    throw new P2pnsError('usage', `${JSON.stringify(whom)} is no name, peer id or multiaddr`, { cause })
+  }
+}
+
 /** Milliseconds: the best of a few, over the control connection. */
 async function roundTrip({ libp2p }: Host, peer: PeerId, signal: AbortSignal): Promise<number> {
   const stop = AbortSignal.any([signal, AbortSignal.timeout(PING_TIME)])
   const times: number[] = []
-  for (let i = 0; i < PINGS; i++) times.push(await libp2p.services.ping.ping(peer, { signal: stop }))
+  try {
+    for (let i = 0; i < PINGS; i++) times.push(await libp2p.services.ping.ping(peer, { signal: stop }))
+  } catch (cause) {
+    if (signal.aborted) throw new P2pnsError('interrupted', 'the probe was stopped', { cause })
+    if (stop.aborted) throw new P2pnsError('timed_out', `${peer.toString()} did not answer a ping in time`, { cause })
+    throw new P2pnsError('peer_unreachable', `${peer.toString()} answers no ping`, { cause })
+  }
   return Math.min(...times)
 }

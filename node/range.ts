@@ -1,20 +1,23 @@
 /** name -> record -> peers -> bytes of one file, in order: what `cat` and a gateway read from. */
 
 import { randomInt } from 'node:crypto'
-import * as fs from 'node:fs'
+import * as fs from 'node:fs/promises'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Content } from './content.ts'
 import type { Job, RangeStream } from './contract.ts'
 import { P2pnsError } from './core/errors.ts'
 import { hashOfCid, type SignedManifest } from './core/manifest.ts'
+import { diskError } from './files/disk.ts'
 import { wholeManifest } from './files/fetch.ts'
 import type { Part } from './files/layout.ts'
 import { select } from './files/select.ts'
-import { type Share, sameStamp } from './files/share.ts'
+import { type SharedFile, sameStamp } from './files/share.ts'
 import { rangeIn, streamPart } from './files/stream.ts'
 import { Swarm } from './files/swarm.ts'
 
 const STALL = 20_000
+/** Bytes of a file of this machine that are read at a time. */
+const BLOCK = 256 * 1024
 
 /** A content opened for reading: its peers, until it is closed. */
 export class OpenContent {
@@ -74,7 +77,17 @@ export async function openRange(
   asked: { start?: number; end?: number },
   { signal }: Job,
 ): Promise<RangeStream> {
+  if (![asked.start ?? 0, asked.end ?? 0].every(Number.isSafeInteger)) {
+    throw new P2pnsError('usage', 'a range goes from one whole number of bytes to another')
+  }
   const found = await content.find(target, signal)
+  const file = content.sharing.shareOf(found.id)?.files.get(found.entry)
+  if (file && (await isUnchanged(file))) {
+    const size = Number(file.stamp.size)
+    const range = rangeIn(size, asked)
+    const bytes = readHere(file, range)
+    return { cid: found.id, size, ...range, bytes, close: async () => void (await bytes.return(undefined)) }
+  }
   const opened = await openContent(content, found, signal)
   try {
     const { entries, layout } = select(opened.manifest, found.entry)
@@ -82,27 +95,44 @@ export async function openRange(
     if (entry?.type !== 'file' || entries.length > 1) {
       throw new P2pnsError('usage', `${target} is a folder; name one file in it`)
     }
-    const { start, end } = rangeIn(entry.size, asked)
+    const range = rangeIn(entry.size, asked)
     const [part] = layout.parts
-    const share = content.sharing.shareOf(found.id)
-    const bytes =
-      (share && part && (await readHere(share, found.entry, { start, end }))) ??
-      streamPart(opened.swarm, part as Part, { start, end }, opened.signal)
-    return { cid: found.id, size: entry.size, start, end, bytes, close: async () => opened.close() }
+    const bytes = streamPart(opened.swarm, part as Part, range, opened.signal)
+    const close = async (): Promise<void> => {
+      opened.close()
+      await bytes.return(undefined)
+    }
+    return { cid: found.id, size: entry.size, ...range, bytes, close }
   } catch (cause) {
     opened.close()
     throw cause
   }
 }
 
-/** A file that lies here unchanged needs no link. */
-async function readHere(
-  { files }: Share,
-  path: string,
+async function isUnchanged({ source, stamp }: SharedFile): Promise<boolean> {
+  const now = await fs.stat(source, { bigint: true }).catch(() => undefined)
+  return now !== undefined && sameStamp(stamp, now)
+}
+
+/** A file that lies here as it was shared needs no link. Throws `file_changed`, `disk_error`. */
+async function* readHere(
+  { source, stamp }: SharedFile,
   { start, end }: { start: number; end: number },
-): Promise<AsyncIterable<Uint8Array> | undefined> {
-  const file = files.get(path)
-  const stamp = file && (await fs.promises.stat(file.source, { bigint: true }).catch(() => undefined))
-  if (!file || !stamp || !sameStamp(file.stamp, stamp) || start >= end) return undefined
-  return fs.createReadStream(file.source, { start, end: end - 1, highWaterMark: 256 * 1024 })
+): AsyncGenerator<Uint8Array> {
+  let handle: fs.FileHandle | undefined
+  try {
+    handle = await fs.open(source, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW)
+    for (let at = start; at < end; ) {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(BLOCK, end - at)), 0, undefined, at)
+      if (bytesRead === 0 || !sameStamp(stamp, await handle.stat({ bigint: true }))) {
+        throw new P2pnsError('file_changed', `${source} changed after it was shared`)
+      }
+      yield buffer.subarray(0, bytesRead)
+      at += bytesRead
+    }
+  } catch (cause) {
+    throw diskError(cause, source)
+  } finally {
+    await handle?.close()
+  }
 }

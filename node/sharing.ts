@@ -80,10 +80,10 @@ export class Sharing {
     const all = async () => {
       for (const id of Array.from(this.#shares.keys())) {
         // One that was ended meanwhile is not announced again.
-        if (this.#shares.has(id)) await this.#provide(id, this.#stopped.signal)
+        if (this.#shares.has(id)) await this.#provide(id, this.#stopped.signal).catch(() => undefined)
       }
     }
-    void all().catch(() => {})
+    void all()
   }
 
   /** Hashes, seeds and announces what is at `target`, and then forgets what was shared from there before. */
@@ -151,6 +151,8 @@ export class Sharing {
 
   /** What is being fetched is served as far as it came, and announced. */
   offer(id: string, source: Source, got: (peer: string) => number, limiter: Limiter): () => void {
+    // All of it lies elsewhere here, or somebody else fetches it to another place.
+    if (this.#seeder.has(id)) return () => undefined
     this.#seeder.add(id, source, { got, limiter })
     void this.#provide(id, this.#stopped.signal).catch(() => {})
     return () => {
@@ -158,8 +160,10 @@ export class Sharing {
     }
   }
 
+  /** Nothing is announced or served any more, and no file stays open. */
   stop(): void {
     this.#stopped.abort()
+    for (const id of this.#shares.keys()) this.#seeder.remove(id)
   }
 
   #isOurs({ manifest }: Share): boolean {

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
-import type { Frame } from '../core/frames.ts'
+import { type Frame, MAX_RUN } from '../core/frames.ts'
 import type { Offer } from '../net/paths.ts'
 import { pathTo } from '../net/paths.ts'
 import type { Run } from './layout.ts'
@@ -23,12 +23,15 @@ export interface PeerWay {
   ended?: (end: { served: boolean; useless: boolean }) => void
 }
 
-/** Looks at what a peer brings, in the time after which one that brings nothing is dropped. */
+/** Looks at what a peer brings, at least, in the time after which one that brings nothing is dropped; and milliseconds between two, at most. */
 const LOOKS = 5
+const LOOK_EVERY = 500
 /** Bytes a second: less is nothing. */
 const MIN_RATE = 2 * 1024
 /** Bytes a second: less is slow, and somebody else may be asked for the same. */
 const FAIR_RATE = 64 * 1024
+/** Things that a peer may say unasked and that are no news, at once and each second. */
+const MAX_TALK = 1000
 const DIAL_TIME = 10_000
 
 export interface PeerEvents {
@@ -54,6 +57,7 @@ export class PeerLink {
   readonly #content: Bytes
   readonly #events: PeerEvents
   readonly #link: ThreadLink
+  readonly #stall: number
   /** Milliseconds between two looks at what came. */
   readonly #interval: number
   readonly #timer: NodeJS.Timeout
@@ -65,10 +69,12 @@ export class PeerLink {
   /** Bytes of what it owed, in all, and when last looked at. */
   #received = 0
   #seen = 0
-  /** Looks in a row that found next to nothing. */
-  #barren = 0
-  /** Looks in a row that found it slow. */
-  #slowLooks = 0
+  /** Milliseconds that it may go on bringing next to nothing. */
+  #patience: number
+  /** Milliseconds for which it has been slow. */
+  #slowFor = 0
+  /** When all that it said will be forgiven. */
+  #talkedUntil = 0
   readonly #meter = new Meter()
   #readyAt = 0
 
@@ -77,8 +83,10 @@ export class PeerLink {
     this.way = way
     this.#content = content
     this.#events = events
-    this.#interval = stall / LOOKS
-    this.#timer = setTimeout(() => this.#look(stall), this.#interval)
+    this.#stall = stall
+    this.#patience = stall
+    this.#interval = Math.min(LOOK_EVERY, stall / LOOKS)
+    this.#timer = setTimeout(() => this.#look(), this.#interval)
     const open = 'stream' in way.way
     this.#path = 'stream' in way.way ? way.way.path : ''
     const threadWay: Way | Duplex = 'stream' in way.way ? way.way.stream : { ...way.way, timeout: DIAL_TIME }
@@ -132,11 +140,12 @@ export class PeerLink {
 
   /** Whether it owes, and is slower than a peer should be whose place another could have. */
   get slow(): boolean {
-    return this.#slowLooks > 0
+    return this.#slowFor > 0
   }
 
-  get slowLooks(): number {
-    return this.#slowLooks
+  /** Milliseconds. */
+  get slowFor(): number {
+    return this.#slowFor
   }
 
   /** Chunks that it may owe so that it is never idle; undefined while its rate is not known. */
@@ -160,11 +169,6 @@ export class PeerLink {
 
   say(frame: Frame): void {
     if (this.#state !== 'closed') this.#link.say(frame)
-  }
-
-  /** It sent something that was asked for, besides chunks. */
-  earn(): void {
-    this.#barren = 0
   }
 
   /** Ends the link because of `why`. */
@@ -215,21 +219,22 @@ export class PeerLink {
 
   #lookAfresh(): void {
     this.#seen = this.#received
-    this.#barren = 0
+    this.#patience = this.#stall
     this.#timer.refresh()
   }
 
-  #look(stall: number): void {
+  #look(): void {
     const rate = ((this.#received - this.#seen) / this.#interval) * 1000
     this.#seen = this.#received
-    this.#barren = this.#expecting && rate < MIN_RATE ? this.#barren + 1 : 0
-    if (this.#barren >= LOOKS) {
-      return this.drop(new P2pnsError('timed_out', `${this.peer} sent next to nothing for ${stall / 1000} s`))
+    const left = this.#expecting ? this.#patience + this.#interval * (rate / MIN_RATE - 1) : this.#stall
+    this.#patience = Math.min(this.#stall, left)
+    if (this.#patience <= 0) {
+      return this.drop(new P2pnsError('timed_out', `${this.peer} sent next to nothing for ${this.#stall / 1000} s`))
     }
     this.#timer.refresh()
     const slow = this.#expecting && rate < FAIR_RATE
     if (!slow && !this.slow) return
-    this.#slowLooks = slow ? this.#slowLooks + 1 : 0
+    this.#slowFor = slow ? this.#slowFor + this.#interval : 0
     this.#events.slow(this, slow)
   }
 
@@ -252,19 +257,45 @@ export class PeerLink {
         this.expecting = false
         return this.#events.ready(this)
       case 'have':
-        this.#gain(frame)
+        if (!this.#gain(frame)) this.#talk(1)
         break
+      case 'choke':
+      case 'unchoke':
+      case 'manifest':
+        this.#talk(1)
+        break
+      case 'peers':
+        this.#talk(frame.peers.length)
+        break
+      default:
+        throw new P2pnsError('frame_invalid', `${this.peer} sent a ${frame.type} frame, which answers nothing`)
     }
     this.#events.frame(this, frame)
   }
 
-  #gain({ first, count }: Run): void {
+  /** Whether that is news. */
+  #gain({ first, count }: Run): boolean {
     const bits = this.#bits
-    if (!bits) return
+    if (!bits) return false
+    let news = false
     for (let chunk = first; chunk < first + count; chunk++) {
-      if (chunk >> 3 >= bits.length) throw new P2pnsError('frame_invalid', `${this.peer} has a chunk too many`)
-      bits[chunk >> 3] = (bits[chunk >> 3] as number) | (0x80 >> (chunk & 7))
+      const [at, bit] = [chunk >> 3, 0x80 >> (chunk & 7)]
+      if (at >= bits.length) throw new P2pnsError('frame_invalid', `${this.peer} has a chunk too many`)
+      const known = bits[at] as number
+      news ||= (known & bit) === 0
+      bits[at] = known | bit
     }
+    return news
+  }
+
+  /** All of it costs us time, so there is no end of it for nobody. */
+  #talk(things: number): void {
+    const now = performance.now()
+    // Somebody who has everything at last says so in runs, whatever of it was known.
+    const credit = MAX_TALK + ((this.#bits?.length ?? 0) * 8) / MAX_RUN
+    this.#talkedUntil = Math.max(this.#talkedUntil, now) + (things / MAX_TALK) * 1000
+    if (this.#talkedUntil <= now + (credit / MAX_TALK) * 1000) return
+    throw new P2pnsError('frame_invalid', `${this.peer} talks on and on, and says nothing new`)
   }
 
   #goodbye({ reason, chunk }: Frame & { type: 'bye' }): P2pnsError {

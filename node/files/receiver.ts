@@ -44,6 +44,8 @@ export class Receiver {
   /** By the number of their first chunk, the longest unused first. */
   readonly #spans = new Map<number, KnownSpan>()
   #keeper: Keeper | undefined
+  /** Answers that an earlier task asked for, and that may come all the same. */
+  #lateSpans = 0
   /** Bytes of hashes that were asked for. */
   #hashBytes = 0
 
@@ -59,6 +61,7 @@ export class Receiver {
   enter(keeper: Keeper | undefined): void {
     this.#keeper = keeper
     for (const chunk of this.#awaited) this.#forgive(chunk)
+    for (const { leaves } of this.#spans.values()) if (!leaves) this.#lateSpans++
     this.#awaited.clear()
     this.#spans.clear()
   }
@@ -72,6 +75,11 @@ export class Receiver {
       this.#events.send(encodeFrame({ type: 'hashesRequest', first: start, count: span.count }))
     }
     for (let chunk = run.first; chunk < run.first + run.count; chunk++) {
+      // Asked for twice, around a choke, it may come twice.
+      if (this.#awaited.has(chunk)) {
+        this.#forgive(chunk)
+        continue
+      }
       this.#awaited.add(chunk)
       const span = this.#spanOf(chunk)
       if (span) span.awaited++
@@ -136,18 +144,21 @@ export class Receiver {
 
   #prove({ first, count, leaves, uncles }: Frame & { type: 'hashes' }): void {
     const known = this.#spans.get(first)
-    // Asked for by an earlier task, or not at all.
-    if (!known || known.leaves || !this.#keeper) return
+    if (!known || known.leaves) {
+      if (this.#lateSpans-- > 0) return
+      throw new P2pnsError('frame_invalid', 'hashes came unasked')
+    }
     if (leaves.length === 0)
       throw new P2pnsError('peer_unreachable', 'the peer does not know the hashes of what it has')
-    const part = this.#keeper.layout.partOf(first)
+    const keeper = this.#needKeeper()
+    const part = keeper.layout.partOf(first)
     const { span } = spanIn(part, first)
     if (span.count !== count || !verifySpan(part.root, span, leaves, uncles)) {
       throw new P2pnsError('chunk_corrupt', 'hashes came that are not of this content')
     }
     known.leaves = leaves
     this.#hashBytes += leaves.length
-    this.#keeper.prove(first, leaves, uncles)
+    keeper.prove(first, leaves, uncles)
   }
 
   #arrived({ chunk, data }: Frame & { type: 'chunk' }): void {

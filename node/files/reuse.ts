@@ -33,8 +33,8 @@ export async function reuseLocal(
   const sources = new Map<Share, ShareSource>()
   let copied = 0
   for (const part of layout.parts) {
-    const same = known.get(keyOf(part))
-    if (!same || part.count === 0 || signal.aborted) continue
+    const same = signal.aborted ? undefined : await unchanged(known.get(keyOf(part)))
+    if (!same) continue
     const source = sources.get(same.share) ?? new ShareSource(same.share)
     sources.set(same.share, source)
     const done = await copy(target, layout, part, same, source).catch(() => false)
@@ -49,18 +49,28 @@ function keyOf({ root, size }: { root: Uint8Array; size: number }): string {
 }
 
 /** Only those that are wanted: a home may share a million files. */
-function byRoot(previous: readonly Share[], layout: Layout): Map<string, Known> {
-  const wanted = new Set(layout.parts.map(keyOf))
-  const known = new Map<string, Known>()
+function byRoot(previous: readonly Share[], layout: Layout): Map<string, Known[]> {
+  const wanted = new Set(layout.parts.filter(({ count }) => count > 0).map(keyOf))
+  const known = new Map<string, Known[]>()
   for (const share of previous) {
     if (!(share.manifest.entries ?? []).some((entry: Entry) => entry.type === 'file' && wanted.has(keyOf(entry))))
       continue
     for (const part of Layout.of(share.manifest).parts) {
       const file = part.path === undefined ? undefined : share.files.get(part.path)
-      if (file && wanted.has(keyOf(part))) known.set(keyOf(part), { share, file, part })
+      const key = keyOf(part)
+      if (file && wanted.has(key)) known.set(key, [...(known.get(key) ?? []), { share, file, part }])
     }
   }
   return known
+}
+
+/** The first that nobody touched since it was hashed. */
+async function unchanged(places: readonly Known[] = []): Promise<Known | undefined> {
+  for (const place of places) {
+    const stat = await fs.stat(place.file.source, { bigint: true }).catch(() => undefined)
+    if (stat && sameStamp(place.file.stamp, stat)) return place
+  }
+  return undefined
 }
 
 async function copy(
@@ -70,7 +80,6 @@ async function copy(
   { file, part: old }: Known,
   source: ShareSource,
 ): Promise<boolean> {
-  if (!sameStamp(file.stamp, await fs.stat(file.source, { bigint: true }))) return false
   const place = guardedPath(target.part, part.path ?? '')
   await fs.copyFile(file.source, place, COPYFILE_EXCL | COPYFILE_FICLONE)
   await fs.chmod(place, 0o600)

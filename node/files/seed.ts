@@ -159,8 +159,12 @@ export class Seeder {
     setTimeout(() => void this.#introduce(), milliseconds).unref()
   }
 
-  /** Tells the peers of a content of each other, when somebody came. */
+  /** Tells the peers of a content of each other, when somebody came; and not at once again, however many come. */
   async #introduce(): Promise<void> {
+    if (![...this.#offers.values()].some(({ stale }) => stale)) {
+      this.#isIntroducing = false
+      return
+    }
     for (const offer of this.#offers.values()) {
       if (!offer.stale) continue
       offer.stale = false
@@ -177,8 +181,7 @@ export class Seeder {
         )
       }
     }
-    this.#isIntroducing = false
-    if ([...this.#offers.values()].some(({ stale }) => stale)) this.#introduceIn(INTRODUCE_EVERY)
+    this.#introduceIn(INTRODUCE_EVERY)
   }
 
   #some(peers: string[], count: number): string[] {

@@ -36,8 +36,6 @@ const idle: Omit<Task<never>, 'done' | 'fail'> = {
   fileOf: () => undefined,
 }
 
-/** Looks in a row that find a peer slow, before it has to make room. */
-const PATIENCE = 5
 /** Times that a peer may fall silent before it is asked no more. */
 const MAX_SILENCES = 2
 /** Bytes that a link has to bring, and how many a second, until a second link to its peer is worth a thread. */
@@ -223,7 +221,8 @@ export class Swarm {
   /** A peer that stays slow gives its place and what it was asked for to others, where there are any. */
   #replace(peer: PeerLink): void {
     const better = [...this.#live].some((other) => other.ready && !other.slow)
-    if (better && peer.slowLooks >= PATIENCE) peer.drop(new P2pnsError('timed_out', `${peer.peer} is too slow`))
+    if (better && peer.slowFor >= this.#options.stall)
+      peer.drop(new P2pnsError('timed_out', `${peer.peer} is too slow`))
   }
 
   #ban(peer: string, why: P2pnsError): void {

@@ -1,6 +1,7 @@
 /**
  * The place that a download is made in and moved to: `TARGET.part` (a file or a folder), `TARGET.part.map` beside it, and
- * `TARGET` only when all of it is here, verified and on the disk. Nothing outside these three is written.
+ * `TARGET` only when all of it is here, verified and on the disk; a folder that it replaces is `TARGET.part.old` meanwhile.
+ * Nothing else is written.
  */
 import { execFile } from 'node:child_process'
 import * as fs from 'node:fs/promises'
@@ -59,6 +60,11 @@ async function resolveTarget(out: string): Promise<Target> {
   return target
 }
 
+/** Where a folder is that is being replaced. */
+function aside({ part }: Target): string {
+  return `${part}.old`
+}
+
 /** Targets of the fetches that run in this process. */
 const taken = new Set<string>()
 
@@ -94,7 +100,7 @@ export async function prepareTarget(target: Target, key: Bytes, entries: readonl
   const state = await readMapHead(map, key)
   try {
     if (state === 'none') {
-      for (const file of [part, map]) {
+      for (const file of [part, map, aside(target)]) {
         if ((await kindOf(file)) === 'none') continue
         throw new P2pnsError('target_blocked', `${file} is in the way, and no download made it`)
       }
@@ -140,11 +146,11 @@ export async function finishTarget(
     const atOnce = waiting.length > MANY_FILES && (await canSyncAtOnce())
     while (waiting.length > 0) await Promise.all(waiting.splice(0, FILES_AT_ONCE).map(settle))
     for (const entry of entries.toReversed()) {
-      if (entry.type === 'folder') await settleFolder(pathInside(part, entry.path), entry.mode)
+      if (entry.type === 'folder') await settleFolder(guardedPath(part, entry.path), entry.mode)
     }
     if (atOnce) await syncFileSystem(part)
     // Long after it was looked at first.
-    const old = `${part}.old`
+    const old = aside(target)
     await fs.rm(old, { recursive: true, force: true })
     if ((await checkPlace(target, entries, may)) === 'folder') await fs.rename(final, old)
     await fs.rename(part, final)
@@ -197,9 +203,11 @@ function settleFile(part: string, { path, size, mode }: FileEntry, sync: boolean
   })
 }
 
-async function settleFolder(folder: string, mode: number): Promise<void> {
-  await fs.chmod(folder, (mode & MODE_MASK) | 0o700)
-  await syncFolder(folder)
+function settleFolder(folder: string, mode: number): Promise<void> {
+  return withFile(folder, O_RDONLY | O_DIRECTORY, async (handle) => {
+    await handle.chmod((mode & MODE_MASK) | 0o700)
+    await handle.sync()
+  })
 }
 
 /** coreutils' `sync -f` is syncfs(2), which Node does not have. */

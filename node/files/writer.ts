@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { CHUNK_SIZE, HASH_SIZE, leafHash, spanLength, verifySpan } from '../core/tree.ts'
-import { diskError, guardedPath } from './disk.ts'
+import { diskError, guardedPath, pathInside } from './disk.ts'
 import { Layout, type Part, spanIn } from './layout.ts'
 import { MapShape, PROOF_SIZE, proofBytes, unclesIn } from './map.ts'
 
@@ -27,6 +27,7 @@ export class ChunkWriter {
   readonly #base: string
   readonly #layout: Layout
   readonly #shape: MapShape
+  readonly #mapFile: string
   readonly #map: number
   readonly #writeAt: WriteAt
   readonly #files = new LRUCache<string, number>({ max: OPEN_FILES, dispose: (fd) => fs.closeSync(fd) })
@@ -38,17 +39,18 @@ export class ChunkWriter {
     this.#base = base
     this.#layout = new Layout(parts)
     this.#shape = new MapShape(this.#layout)
-    this.#map = fs.openSync(map, O_RDWR | O_NOFOLLOW)
+    this.#mapFile = map
+    this.#map = trying(`opening ${map}`, () => fs.openSync(map, O_RDWR | O_NOFOLLOW))
     this.#writeAt = writeAt
   }
 
   /** Keeps a chunk that was verified, and marks it. Throws `disk_full`, `disk_error`, `path_unsafe`. */
   write(chunk: number, data: Bytes): void {
     const part = this.#layout.partOf(chunk)
-    this.#trying(() => {
+    trying(`writing ${this.#placeOf(part)}`, () => {
       this.#writeAll(this.#open(part, O_CREAT), data, (chunk - part.first) * CHUNK_SIZE)
-      this.#writeAll(this.#map, MARK, this.#shape.markOffset(chunk))
     })
+    this.#note(MARK, this.#shape.markOffset(chunk))
     // Of many small files none is opened twice.
     if (part.count === 1) this.#files.delete(part.path ?? '')
   }
@@ -56,21 +58,18 @@ export class ChunkWriter {
   /** Keeps the hashes of a span that was proven; `start` is its first chunk. Throws as `write`. */
   prove(start: number, leaves: Bytes, uncles: Bytes): void {
     const part = this.#layout.partOf(start)
-    this.#trying(() => {
-      this.#writeAll(this.#map, leaves, this.#shape.leafOffset(start))
-      // Last: it says that the leaves are there.
-      this.#writeAll(this.#map, proofBytes(uncles), this.#shape.proofOffset(part, start))
-    })
+    this.#note(leaves, this.#shape.leafOffset(start))
+    // Last: it says that the leaves are there.
+    this.#note(proofBytes(uncles), this.#shape.proofOffset(part, start))
   }
 
-  /** Whether `chunk` is marked and on disk with the leaf hash that is known; a mark that is wrong is taken back. */
+  /** Whether `chunk` is marked and on disk with the leaf hash that is known; a mark that is wrong is taken back. Throws as `write`. */
   check(chunk: number): boolean {
-    const mark = new Uint8Array(1)
-    fs.readSync(this.#map, mark, 0, 1, this.#shape.markOffset(chunk))
-    if (mark[0] !== 1) return false
+    const [mark] = this.#readMap(this.#shape.markOffset(chunk), 1)
+    if (mark !== 1) return false
     const leaf = this.#leaf(chunk)
     if (leaf && equalBytes(this.#hashed(chunk), leaf)) return true
-    this.#writeAll(this.#map, UNMARKED, this.#shape.markOffset(chunk))
+    this.#note(UNMARKED, this.#shape.markOffset(chunk))
     return false
   }
 
@@ -96,8 +95,12 @@ export class ChunkWriter {
 
   #readMap(offset: number, length: number): Bytes {
     const bytes = Buffer.alloc(length)
-    fs.readSync(this.#map, bytes, 0, length, offset)
+    trying(`reading ${this.#mapFile}`, () => fs.readSync(this.#map, bytes, 0, length, offset))
     return bytes
+  }
+
+  #note(bytes: Bytes, offset: number): void {
+    trying(`writing ${this.#mapFile}`, () => this.#writeAll(this.#map, bytes, offset))
   }
 
   /** The leaf hash of a chunk on disk; of nothing if it cannot be read. */
@@ -121,17 +124,21 @@ export class ChunkWriter {
     return fd
   }
 
-  #trying(work: () => void): void {
-    try {
-      work()
-    } catch (cause) {
-      throw diskError(cause, `writing ${this.#base}`)
-    }
+  #placeOf({ path = '' }: Part): string {
+    return pathInside(this.#base, path)
   }
 
   #writeAll(fd: number, data: Bytes, position: number): void {
     for (let done = 0; done < data.length; ) {
       done += this.#writeAt(fd, data, done, data.length - done, position + done)
     }
+  }
+}
+
+function trying<Result>(what: string, work: () => Result): Result {
+  try {
+    return work()
+  } catch (cause) {
+    throw diskError(cause, what)
   }
 }

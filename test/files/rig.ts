@@ -5,19 +5,33 @@ import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import { type Duplex, duplexPair, Transform } from 'node:stream'
-import { after, type TestContext } from 'node:test'
-import { utf8 } from '../../node/core/encoding.ts'
+import { after, afterEach, type TestContext } from 'node:test'
+import { type Bytes, utf8 } from '../../node/core/encoding.ts'
+import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
 import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
 import { type FetchOptions, type FetchResult, fetchContent } from '../../node/files/fetch.ts'
 import type { PeerWay } from '../../node/files/peer-link.ts'
-import { Seeder } from '../../node/files/seed.ts'
+import { Seeder, type SeederOptions, type ServeOptions } from '../../node/files/seed.ts'
 import { type Share, sharePath } from '../../node/files/share.ts'
 import { shareSource } from '../../node/files/share-source.ts'
+import type { Source } from '../../node/files/source.ts'
 import type { Link } from '../../node/net/paths.ts'
 
 /** Of all shares of this process. */
 export const LEAVES = mkdtempSync(path.join(tmpdir(), 'p2pns-leaves-'))
 after(() => rmSync(LEAVES, { recursive: true, force: true }))
+
+/** Links first, and then what was served over them. */
+let opened = new DisposableStack()
+afterEach(() => {
+  opened.dispose()
+  opened = new DisposableStack()
+})
+
+/** Closed when the test ends. */
+export function closing<What extends Source>(source: What): What {
+  return opened.adopt(source, () => source.close())
+}
 
 export const pair = keyPairFromSeed(sha256(utf8('files test')))
 
@@ -54,9 +68,17 @@ export function share(file: string): Promise<Share> {
 }
 
 export function seederOf(...shares: Share[]): Seeder {
-  const seeder = new Seeder({ now: () => performance.now(), random: () => 0 })
-  for (const share of shares) seeder.add(share.manifest.id, shareSource(share))
+  return seederWith({}, ...shares)
+}
+
+export function seederWith(options: Partial<SeederOptions>, ...shares: Share[]): Seeder {
+  const seeder = new Seeder({ now: () => performance.now(), random: () => 0, ...options })
+  for (const share of shares) addShare(seeder, share)
   return seeder
+}
+
+export function addShare(seeder: Seeder, share: Share, options?: ServeOptions): void {
+  seeder.add(share.manifest.id, closing(shareSource(share)), options)
 }
 
 /** Two ends of a link: as with sockets, what closes one closes the other. */
@@ -64,7 +86,60 @@ export function linkPair(): [Duplex, Duplex] {
   const [near, far] = duplexPair()
   near.on('close', () => far.destroy())
   far.on('close', () => near.destroy())
+  opened.defer(() => near.destroy())
   return [near, far]
+}
+
+/** The fetching end of a link to `seeder`, on which a test says what it likes and reads frame by frame. */
+export function bareLink(seeder: Seeder, peer = 'fetcher') {
+  const [near, far] = linkPair()
+  const served = seeder.serve(far, peer)
+  return { served, ...talkOn(near) }
+}
+
+export function talkOn(stream: Duplex) {
+  /** All that came; `hear` has read as far as `at`. */
+  const heard: Frame[] = []
+  let at = 0
+  let wake = () => {}
+  const decoder = new FrameDecoder({
+    open: (_, length) => Buffer.alloc(length),
+    frame: (frame) => {
+      heard.push(frame)
+      wake()
+    },
+  })
+  stream.on('data', (bytes: Bytes) => decoder.push(bytes))
+  stream.on('close', () => wake())
+  return {
+    stream,
+    heard,
+    say: (...said: Frame[]) => said.forEach((frame) => stream.write(encodeFrame(frame))),
+    /** The next frame of this type; others before it are passed over. */
+    hear: async <Type extends Frame['type']>(type: Type): Promise<Frame & { type: Type }> => {
+      for (;;) {
+        const frame = heard[at]
+        if (frame) at++
+        if (frame?.type === 'bye') stream.destroy()
+        if (frame?.type === type) return frame as Frame & { type: Type }
+        if (!frame && stream.closed) throw new Error(`the link closed before a ${type} frame`)
+        if (!frame) await new Promise<void>((resolve) => (wake = resolve))
+      }
+    },
+  }
+}
+
+export const hello = ({ manifest }: Share): Frame => ({ type: 'hello', content: manifest.hash })
+
+/** A clock that the test turns, for the time since and for timers. */
+export function heldClock(t: TestContext, timers: ('setTimeout' | 'setInterval')[] = ['setTimeout']) {
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  t.mock.timers.enable({ apis: timers })
+  return (ms: number): void => {
+    now += ms
+    t.mock.timers.tick(ms)
+  }
 }
 
 /** A link to `seeder`; `tap` may change or hold what it sends, as a Transform does. */

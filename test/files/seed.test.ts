@@ -1,46 +1,10 @@
 import assert from 'node:assert/strict'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
-import { type TestContext, test } from 'node:test'
-import type { Bytes } from '../../node/core/encoding.ts'
-import { encodeFrame, type Frame, FrameDecoder } from '../../node/core/frames.ts'
+import { test } from 'node:test'
+import { encodeFrame, type Frame } from '../../node/core/frames.ts'
 import { CHUNK_SIZE, leavesOf, Tree, verifySpan } from '../../node/core/tree.ts'
-import type { Seeder } from '../../node/files/seed.ts'
-import type { Share } from '../../node/files/share.ts'
-import { bytesOf, linkPair, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
-
-/** A bare link, on which a test says what it likes and reads frame by frame. */
-function bareLink(seeder: Seeder, peer = 'fetcher') {
-  const [near, far] = linkPair()
-  const served = seeder.serve(far, peer)
-  const frames: Frame[] = []
-  let wake = () => {}
-  const decoder = new FrameDecoder({
-    open: (_, length) => Buffer.alloc(length),
-    frame: (frame) => {
-      frames.push(frame)
-      wake()
-    },
-  })
-  near.on('data', (bytes: Bytes) => decoder.push(bytes))
-  near.on('close', () => wake())
-  return {
-    stream: near,
-    served,
-    say: (...said: Frame[]) => said.forEach((frame) => near.write(encodeFrame(frame))),
-    async hear<Type extends Frame['type']>(type: Type): Promise<Frame & { type: Type }> {
-      for (;;) {
-        const frame = frames.shift()
-        if (frame?.type === 'bye') near.destroy()
-        if (frame?.type === type) return frame as Frame & { type: Type }
-        if (!frame && near.closed) throw new Error(`the link closed before a ${type} frame`)
-        if (!frame) await new Promise<void>((resolve) => (wake = resolve))
-      }
-    },
-  }
-}
-
-const hello = ({ manifest }: Share): Frame => ({ type: 'hello', content: manifest.hash })
+import { bareLink, bytesOf, heldClock, hello, linkPair, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 test('a peer that greets learns the manifest, hashes that prove themselves, and chunks', async (t) => {
   const bytes = bytesOf(CHUNK_SIZE * 5 + 7)
@@ -171,17 +135,6 @@ test('one peer has four links at most, all peers together 64 as long as they use
   await next.hear('bitfield')
   for (const link of [...links, next]) link.stream.destroy()
 })
-
-/** A clock that the test turns, for the time since and for timers. */
-function heldClock(t: TestContext): (ms: number) => void {
-  let now = 0
-  t.mock.method(performance, 'now', () => now)
-  t.mock.timers.enable({ apis: ['setTimeout'] })
-  return (ms) => {
-    now += ms
-    t.mock.timers.tick(ms)
-  }
-}
 
 test('when all places are taken, who asked for nothing the longest gives way', async (t) => {
   const share = await shareBytes(path.join(await tempFolder(t), 'x'), bytesOf(9))
