@@ -38,6 +38,8 @@ export class Sharing {
   readonly #kept: KeptShares
   /** By manifest id. */
   readonly #shares = new Map<string, Share>()
+  /** Manifest ids of what is served besides: probes, and what is being fetched. */
+  readonly #others = new Set<string>()
   readonly #stopped = new AbortController()
 
   constructor(parts: SharingParts) {
@@ -66,6 +68,7 @@ export class Sharing {
     await this.#kept.sweep()
     for (const size of PROBE_SIZES) {
       const manifest = probeManifest(this.#parts.key, size)
+      this.#others.add(manifest.id)
       this.#seeder.add(manifest.id, new ProbeSource(manifest, size))
     }
   }
@@ -152,10 +155,12 @@ export class Sharing {
   /** What is being fetched is served as far as it came, and announced. */
   offer(id: string, source: Source, got: (peer: string) => number, limiter: Limiter): () => void {
     // All of it lies elsewhere here, or somebody else fetches it to another place.
-    if (this.#seeder.has(id)) return () => undefined
+    if (this.#seeder.has(id) || this.#stopped.signal.aborted) return () => undefined
+    this.#others.add(id)
     this.#seeder.add(id, source, { got, limiter })
     void this.#provide(id, this.#stopped.signal).catch(() => {})
     return () => {
+      this.#others.delete(id)
       if (!this.#shares.has(id)) this.#seeder.remove(id)
     }
   }
@@ -163,7 +168,7 @@ export class Sharing {
   /** Nothing is announced or served any more, and no file stays open. */
   stop(): void {
     this.#stopped.abort()
-    for (const id of this.#shares.keys()) this.#seeder.remove(id)
+    for (const id of [...this.#shares.keys(), ...this.#others]) this.#seeder.remove(id)
   }
 
   #isOurs({ manifest }: Share): boolean {
@@ -196,7 +201,8 @@ export class Sharing {
 
   #add(share: Share): void {
     this.#shares.set(share.manifest.id, share)
-    this.#seeder.add(share.manifest.id, shareSource(share))
+    // One that was being hashed when it stopped is served after the next start.
+    if (!this.#stopped.signal.aborted) this.#seeder.add(share.manifest.id, shareSource(share))
   }
 
   /** What was fetched is worth serving; the person does not wait for the network to hear of it. */

@@ -17,6 +17,8 @@ export interface KeptTransfer {
   request: FetchRequest
   state: TransferState
   cid?: string
+  /** Absolute: what is being made; not known before it is begun. */
+  place?: string
   done: number
   total: number
   chunks: { have: number; total: number }
@@ -112,7 +114,7 @@ export class Transfers {
     const { request } = await this.#row(id)
     return this.#inTurn(request.out, async () => {
       const row = await this.#halt(id)
-      if (files && row.state !== 'done') await this.#parts.discard(request.out)
+      if (files && row.state !== 'done') await this.#parts.discard(row.place ?? request.out)
       await this.#parts.table.delete(id)
       return this.#shown(row)
     })
@@ -252,13 +254,13 @@ function isUnderWay({ state }: KeptTransfer): boolean {
   return state === 'running' || state === 'waiting'
 }
 
-function seen(view: FetchView | undefined): Partial<Pick<KeptTransfer, 'cid' | 'done' | 'total' | 'chunks'>> {
-  return view ? { cid: view.cid, done: view.done, total: view.total, chunks: view.chunks } : {}
+function seen(view: FetchView | undefined): Partial<Pick<KeptTransfer, 'cid' | 'place' | 'done' | 'total' | 'chunks'>> {
+  return view ? { cid: view.cid, place: view.place, done: view.done, total: view.total, chunks: view.chunks } : {}
 }
 
 /** What the next try begins with. */
-function standingOf({ id, target, request, cid, done, total, chunks }: KeptTransfer): Standing {
-  return { id, target, request, done, total, chunks, ...(cid ? { cid } : {}) }
+function standingOf({ id, target, request, cid, place, done, total, chunks }: KeptTransfer): Standing {
+  return { id, target, request, done, total, chunks, ...(cid ? { cid } : {}), ...(place ? { place } : {}) }
 }
 
 function reason(cause: unknown): Pick<KeptTransfer, 'why' | 'code'> {

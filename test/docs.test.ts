@@ -1,7 +1,9 @@
 /**
- * Every command that README.md and docs/cli.md show is run, against an introducer and two nodes on this machine, and the
- * output shown must be like the real one. In a ```console block a line `$ COMMAND` is run; the word after `console` is the
- * machine, `a` (the default) or `b`; the lines after it are what it printed, `...` stands for any lines.
+ * Every command that README.md and docs/cli.md show is run, each document against an introducer and two nodes of its own on
+ * this machine, and the output shown must be like the real one. In a ```console block a line `$ COMMAND` is run; the word
+ * after `console` is the machine, `a` (the default) or `b`; the lines after it are what it printed, `...` stands for any
+ * lines. `INTRODUCER` is the address of the introducer, `CID` what the last `share` printed, `ID` the transfer that changed
+ * last. A fetch that ends with `&` is left running as soon as it is under way.
  */
 import assert from 'node:assert/strict'
 import { execFile, spawnSync } from 'node:child_process'
@@ -10,8 +12,11 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import type { Command } from 'commander'
 import { Processes, type Ran } from '../cli/demo/processes.ts'
-import type { Shared } from '../node/contract.ts'
+import { createProgram } from '../cli/program.ts'
+import { realWorld } from '../cli/world.ts'
+import type { Transfer } from '../node/contract.ts'
 
 const ROOT = path.join(import.meta.dirname, '..')
 const LOOPBACK = ['--listen', '/ip4/127.0.0.1/tcp/0']
@@ -38,12 +43,24 @@ function words(command: string): string[] {
   return [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
 }
 
-/** What of a line must agree: its first word, with ids and figures made alike and paths by their last part; an error as a whole. */
+/** The ids of this run, the figures of this machine and where its folders stand, made alike. */
+const ALIKE: [RegExp, string][] = [
+  [/[A-Za-z0-9]{46,}/g, 'ID'],
+  [/^\w{5} +(?=running |paused |done |is forgotten)/, 'TRANSFER '],
+  [/^[0-7]{3} +(?=\S+ )/, 'MODE '],
+  [/\d+(\.\d+)? [kM]?B\b/g, 'SIZE'],
+  [/\d+(\.\d+)? s\b/g, 'TIME'],
+  [/\((direct-tcp|lan)\)/g, '(PATH)'],
+  [/(?<![\w.])\/(?!ip4\/)(?:[\w.-]+\/)+/g, '/'],
+]
+
+/** What of a line must agree: of an error, a transfer and a line of figures all that can be alike, else the first word. */
 function gist(line: string): string {
-  if (line.startsWith('error: ')) return line
-  const [first = ''] = line.trimStart().split(/\s+/)
-  if (first.startsWith('/')) return first.startsWith('/ip4/') ? '/ip4/' : path.basename(first)
-  return first.replace(/[A-Za-z0-9]{46,}/, 'ID').replace(/^\d+(\.\d+)?$/, 'N')
+  const alike = ALIKE.reduce((text, [what, name]) => text.replaceAll(new RegExp(what, 'g'), name), line.trim())
+  if (/^(error: |SIZE|MODE|\d+ )/.test(alike)) return alike.replaceAll(/\s+/g, ' ')
+  const [first = '', second = ''] = alike.split(/\s+/)
+  if (first.startsWith('/ip4/')) return '/ip4/'
+  return first === 'TRANSFER' ? `${first} ${second}` : first
 }
 
 /** An object is like another that has at least its keys. */
@@ -64,6 +81,12 @@ function assertLike(shown: string[], real: string): void {
   }
 }
 
+interface Machine {
+  home: string
+  cwd: string
+  dnsPort: string
+}
+
 /** An introducer and two nodes, `a` and `b`, each with a folder to work in. */
 async function startNetwork(processes: Processes, folder: string) {
   const ready = async <T>(...args: string[]): Promise<T> => JSON.parse((await processes.start(args)).firstLine) as T
@@ -74,7 +97,7 @@ async function startNetwork(processes: Processes, folder: string) {
     path.join(folder, 'm'),
     ...LOOPBACK,
   )
-  const machines = new Map<string, { home: string; cwd: string; dnsPort: string }>()
+  const machines = new Map<string, Machine>()
   for (const machine of ['a', 'b']) {
     const [home, cwd] = [path.join(folder, machine), path.join(folder, `${machine}-work`)]
     await mkdir(path.join(cwd, 'photos', '2026'), { recursive: true })
@@ -82,6 +105,7 @@ async function startNetwork(processes: Processes, folder: string) {
     await writeFile(path.join(cwd, 'photos', 'empty.txt'), '')
     await writeFile(path.join(cwd, 'photos', '2026', 'beach.raw'), Buffer.alloc(300_000, machine))
     await writeFile(path.join(cwd, 'notes.txt'), 'Remember the milk.\n')
+    if (machine === 'a') await writeFile(path.join(cwd, 'film.mkv'), Buffer.alloc(5_000_000, 'film'))
     const network = ['--introducer', introducer.address, '--dns', '127.0.0.1:0', ...LOOPBACK]
     const { dns } = await ready<{ dns: string }>('up', '--json', '--home', home, ...network)
     machines.set(machine, { home, cwd, dnsPort: dns.slice(dns.lastIndexOf(':') + 1) })
@@ -97,7 +121,6 @@ test('every command in the documents works as shown', async (t) => {
     await rm(folder, { recursive: true, force: true })
   })
   const scripts = (JSON.parse(await readFile(path.join(ROOT, 'package.json'), 'utf8')) as { scripts: object }).scripts
-  const network = await startNetwork(processes, folder)
   const hasDig = spawnSync('dig', ['-v']).error === undefined
   let fresh = 0
 
@@ -112,19 +135,34 @@ test('every command in the documents works as shown', async (t) => {
     return started.stop()
   }
 
+  /** The one that changed last; undefined: there is none. */
+  async function transferOf({ home, cwd }: Machine): Promise<Transfer | undefined> {
+    const { stdout } = await processes.run(['transfers', '--json', '--home', home], { cwd })
+    const [first] = stdout.split('\n')
+    return first ? (JSON.parse(first) as Transfer) : undefined
+  }
+
+  /** Until bytes came; nobody waits for its end. */
+  async function runBehind(args: string[], machine: Machine): Promise<void> {
+    let ended: Ran | undefined
+    void processes.run([...args, '--home', machine.home], { cwd: machine.cwd }).then((ran) => (ended = ran))
+    for (;;) {
+      const transfer = await transferOf(machine)
+      if (transfer?.state === 'running' && transfer.done > 0) return
+      assert.equal(ended, undefined, 'it ended before it was under way')
+    }
+  }
+
   for (const file of ['README.md', 'docs/cli.md']) {
+    const network = await startNetwork(processes, path.join(folder, path.basename(file)))
+    let cid = 'CID'
     for (const { machine, command, shown } of examplesOf(await readFile(path.join(ROOT, file), 'utf8'))) {
       await t.test(`${file}: ${command}`, async (t) => {
         const place = network.machines.get(machine)
         assert.ok(place, `there is no machine "${machine}"`)
-        const cid = async (): Promise<string> => {
-          const { stdout } = await processes.run(['share', 'photos', '--json', '--home', place.home], {
-            cwd: place.cwd,
-          })
-          return (JSON.parse(stdout) as Shared).cid
-        }
         let line = command.replace('INTRODUCER', network.introducer).replace('-p 5354', `-p ${place.dnsPort}`)
-        if (/\bCID\b/.test(line)) line = line.replace(/\bCID\b/, await cid())
+        line = line.replace(/\bCID\b/, cid)
+        if (/\bID\b/.test(line)) line = line.replace(/\bID\b/, (await transferOf(place))?.id ?? 'none')
         const [program, ...args] = words(line)
 
         if (program === 'npm') {
@@ -137,15 +175,35 @@ test('every command in the documents works as shown', async (t) => {
         } else {
           assert.equal(`${program} ${args[0]}`, 'npx p2pns')
           const p2pns = args.slice(1)
+          if (p2pns.at(-1) === '&') return runBehind(p2pns.slice(0, -1), place)
           const stays = p2pns[0] === 'up' || p2pns[0] === 'introducer'
           const { code, stdout, stderr } = stays
             ? await runStaying(p2pns, place.cwd)
             : await processes.run([...p2pns, '--home', place.home], { cwd: place.cwd })
-          const fails = /^(error: |\{"error")/.test(shown[0] ?? '')
+          const fails = shown.some((text) => /^(error: |\{"error")/.test(text))
           assert.equal(code !== 0, fails, `exit code ${code}: ${stdout}${stderr}`)
-          assertLike(shown, stdout + stderr)
+          if (p2pns[0] === 'share') cid = /bafy\w+/.exec(stdout)?.[0] ?? cid
+          // Which of the two streams a line is on is told by the tests of the commands.
+          assertLike(shown, `${stdout}\n${stderr}`)
         }
       })
     }
+    // Both tell of the same names: they must not meet on this machine.
+    await processes.stopAll()
   }
+})
+
+test('the command line is told of as a whole', async () => {
+  const told = await readFile(path.join(ROOT, 'docs', 'cli.md'), 'utf8')
+  const check = (command: Command, names: string[]): void => {
+    for (const { long } of command.options) {
+      assert.match(told, new RegExp(`${long}(?![\\w-])`), `docs/cli.md lacks ${[...names, long].join(' ')}`)
+    }
+    for (const inner of command.commands) {
+      const title = [...names, inner.name()].join(' ')
+      assert.match(told, new RegExp(`\\b${title}\\b`), `docs/cli.md lacks \`${title}\``)
+      check(inner, [...names, inner.name()])
+    }
+  }
+  check(createProgram(realWorld(), new AbortController().signal), [])
 })

@@ -9,7 +9,7 @@ import { withNode } from '../with-node.ts'
 export function defineTransfers(program: Command, open: OpenSession): void {
   const transfers = program
     .command('transfers')
-    .summary('fetches under way: list, pause, resume')
+    .summary('fetches under way: list, pause, resume, remove')
     .description(
       'The fetches of this home: what is under way, what waits and for what, what was stopped and can go on.',
     )
@@ -55,7 +55,12 @@ export function defineTransfers(program: Command, open: OpenSession): void {
     }
   })
   define('remove', 'stop one and forget it', (session, id, { files }) =>
-    change(session, (node) => node.removeTransfer(id, files ? { files } : {})),
+    withNode(
+      session,
+      undefined,
+      (node) => node.removeTransfer(id, files ? { files } : {}),
+      (transfer) => session.output.data(transfer, [`${transfer.id} is forgotten`]),
+    ),
   ).option('--files', 'delete what it fetched so far, too')
   addExamples(transfers, [
     ['p2pns transfers', 'what is under way'],

@@ -49,6 +49,15 @@ export class Choker<Peer> {
     if (this.#optimistic === peer) this.#optimistic = undefined
   }
 
+  /** Somebody who waited and has a free place now; undefined: there is no place, or nobody waits. */
+  fill(): Peer | undefined {
+    if (this.#open.size >= this.#options.slots()) return undefined
+    const waiting = [...this.#peers].filter((other) => !this.#open.has(other))
+    const next = waiting[this.#options.random(Math.max(1, waiting.length))]
+    if (next !== undefined) this.#open.add(next)
+    return next
+  }
+
   isOpen(peer: Peer): boolean {
     return this.#open.has(peer)
   }

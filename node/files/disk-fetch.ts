@@ -51,6 +51,10 @@ export class DiskFetch implements FetchView {
     return this.#parts.manifest.id
   }
 
+  get place(): string {
+    return this.#parts.target.final
+  }
+
   get done(): number {
     return this.#done
   }
@@ -78,7 +82,7 @@ export class DiskFetch implements FetchView {
     const missing = `${download.missing} of ${this.chunks.total} chunks`
     return this.#parts.swarm.size === 0
       ? `${missing}, nobody who has them is online`
-      : `${missing}, none of the ${this.#parts.swarm.size} peers that are online has them yet`
+      : `${missing}, no peer that is online has them yet`
   }
 
   /** Fills the target's `.part`; all of it is there and verified when this ends. Returns the bytes that were here before. */

@@ -18,7 +18,7 @@ import type { Task } from './swarm.ts'
 const FIRST_WINDOW = 8
 /** Requests are not sent for less than this, unless the peer would have nothing to do. */
 const WORTH_ASKING = 8
-/** Chunks in one request under a limit: 1 MiB. */
+/** Chunks in one request under a limit, at most: 1 MiB, and no more than a second brings. */
 const LIMITED_RUN = 4
 
 export interface DownloadOptions {
@@ -55,7 +55,11 @@ export class Download implements Task<void> {
     this.#layout = layout
     this.#onChunk = onChunk
     this.#limiter = limiter
-    this.#picker = new Picker(layout.end, wanted, { random, ...(ahead === undefined ? {} : { ahead }) })
+    this.#picker = new Picker(layout.end, wanted, {
+      random,
+      rate: ({ rate }) => rate,
+      ...(ahead === undefined ? {} : { ahead }),
+    })
     work.onFailure(reject)
     if (this.#picker.left === 0) resolve()
   }
@@ -65,9 +69,9 @@ export class Download implements Task<void> {
     return this.#picker.left
   }
 
-  /** Whether anybody owes a chunk. */
+  /** Whether anybody owes a chunk, or will be asked for one when the limit lets it. */
   get busy(): boolean {
-    return [...this.#windows.keys()].some((peer) => this.#picker.owed(peer) > 0)
+    return [...this.#windows.keys()].some((peer) => this.#held !== undefined || this.#picker.owed(peer) > 0)
   }
 
   fail(why: P2pnsError): void {
@@ -149,14 +153,19 @@ export class Download implements Task<void> {
     }
     const owed = [...this.#windows.keys()].map((peer) => [peer, this.#picker.owed(peer)] as const)
     // Whoever has nothing that is wanted owes it to have more, when nobody else is at work.
-    const stuck = this.#held === undefined && owed.every(([, chunks]) => chunks === 0)
+    const stuck = this.#held === undefined && this.#picker.isWanting && owed.every(([, chunks]) => chunks === 0)
     for (const [peer, chunks] of owed) peer.expecting = stuck || chunks > 0
+  }
+
+  #longestRun(): number {
+    const rate = this.#limiter?.rate
+    return rate === undefined ? MAX_RUN : Math.min(LIMITED_RUN, Math.max(1, Math.floor(rate / CHUNK_SIZE)))
   }
 
   /** Whether there is reason to go on. */
   #ask(peer: PeerLink, window: number): boolean {
     const owed = this.#picker.owed(peer)
-    const room = Math.min(window - owed, this.#limiter ? LIMITED_RUN : MAX_RUN)
+    const room = Math.min(window - owed, this.#longestRun())
     if (room < 1 || (room < WORTH_ASKING && owed > window / 2) || this.#held) return false
     const next = this.#picker.next(peer, room)
     if (!next) return false

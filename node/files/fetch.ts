@@ -59,6 +59,8 @@ export interface FetchOptions {
 /** What a fetch can tell of itself while it runs. */
 export interface FetchView {
   readonly cid: string
+  /** Absolute: what is being made. */
+  readonly place: string
   readonly done: number
   readonly total: number
   readonly chunks: { have: number; total: number }

@@ -18,7 +18,7 @@ import { diskError, readFully, withFile } from './disk.ts'
 import { type Layout, type Part, type Run, spanIn } from './layout.ts'
 import type { Proof } from './source.ts'
 
-const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = fs.constants
+const { O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
 const MAGIC = utf8('p2pns part map 2\n')
 export const MAP_HEAD = MAGIC.length + HASH_SIZE
 /** A tree of MAX_CHUNKS has 24 levels, and a span of MAX_SPAN chunks is at the ninth. */
@@ -73,9 +73,11 @@ export function mapKey(content: Bytes, selected: string): Bytes {
 export async function readMapHead(file: string, key: Bytes): Promise<'ours' | 'other' | 'none'> {
   const head = Buffer.alloc(MAP_HEAD)
   try {
-    await withFile(file, O_RDONLY, (handle) => handle.read(head, 0, MAP_HEAD, 0))
+    // Something else may have the name: a pipe, which nobody writes to, or a folder.
+    await withFile(file, O_RDONLY | O_NONBLOCK, (handle) => handle.read(head, 0, MAP_HEAD))
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return 'none'
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    if (code === 'ENOENT' || code === 'EISDIR') return 'none'
     throw diskError(cause, file)
   }
   if (!equalBytes(head.subarray(0, MAGIC.length), MAGIC)) return 'none'

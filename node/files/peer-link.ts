@@ -53,6 +53,8 @@ export class PeerLink {
   readonly way: PeerWay
   /** Of chunks that were verified. */
   bytes = 0
+  /** It choked, and has brought nothing since: it gives to others, and may to us later. */
+  isBusy = false
 
   readonly #content: Bytes
   readonly #events: PeerEvents
@@ -214,7 +216,9 @@ export class PeerLink {
     if (this.#state === 'closed') return
     this.#received = received
     this.#meter.received(received)
-    if (kept.length > 0) this.#guarded(() => this.#events.kept(this, kept))
+    if (kept.length === 0) return
+    this.isBusy = false
+    this.#guarded(() => this.#events.kept(this, kept))
   }
 
   #lookAfresh(): void {
@@ -260,6 +264,9 @@ export class PeerLink {
         if (!this.#gain(frame)) this.#talk(1)
         break
       case 'choke':
+        this.isBusy = true
+        this.#talk(1)
+        break
       case 'unchoke':
       case 'manifest':
         this.#talk(1)

@@ -1,9 +1,9 @@
 /**
  * Which chunk to ask of whom, as a pure state machine. While everybody has everything, chunks go out in long runs, in order
  * from a place of chance; once some have a part only, the rarest come first (Cohen 2003), so that a seed gives what nobody
- * else has. A peer that has nothing new to give takes over what another owes far too much of; at the very end an idle peer
- * is asked for what another still owes, and whoever comes second is told to cancel. Who is slow does not keep
- * others from being asked. A chunk whose peer leaves is asked for again.
+ * else has. A peer that has nothing new to give takes over what another owes far too much of; at the very end, or sooner
+ * if it is much faster, an idle peer is asked for what another still owes, and whoever comes second is told to cancel. Who
+ * is slow does not keep others from being asked. A chunk whose peer leaves is asked for again.
  */
 import type { Bytes } from '../core/encoding.ts'
 import type { Run } from './layout.ts'
@@ -14,6 +14,10 @@ const ASKED = 2
 
 /** Peers that are not slow and may owe the same chunk at a time. */
 const MAX_ASKED = 2
+/** Chunks that are left at the very end. */
+const LAST = 4
+/** How many times as fast a peer must be to be asked for what another owes before that. */
+const MUCH_FASTER = 4
 /** Chunks looked at for the rarest, from the first that will do. */
 const SAMPLE = 512
 /** What somebody owes more than the one who takes it over, at least. */
@@ -31,9 +35,11 @@ interface PeerState {
   barren: boolean
 }
 
-export interface PickerOptions {
+export interface PickerOptions<Peer> {
   /** A whole number from 0 to `end - 1`. */
   random: (end: number) => number
+  /** Bytes a second, lately. Default: nobody is faster than another. */
+  rate?: (peer: Peer) => number
   /** Strictly in order from the first chunk, no further than `ahead` chunks before the reader. */
   ahead?: number
 }
@@ -49,7 +55,7 @@ export class Picker<Peer> {
   /** How many peers that have a part only have each chunk. */
   readonly #spread: Uint16Array
   readonly #peers = new Map<Peer, PeerState>()
-  readonly #options: PickerOptions
+  readonly #options: PickerOptions<Peer>
   /** Where the runs begin, and where they end. */
   readonly #start: number
   #reader: number
@@ -58,7 +64,7 @@ export class Picker<Peer> {
   #missing = 0
 
   /** `end`: one more than the highest chunk number. */
-  constructor(end: number, wanted: Iterable<Run>, options: PickerOptions) {
+  constructor(end: number, wanted: Iterable<Run>, options: PickerOptions<Peer>) {
     this.#state = new Uint8Array(end)
     this.#spread = new Uint16Array(end)
     this.#options = options
@@ -72,6 +78,12 @@ export class Picker<Peer> {
   /** Chunks that are not settled. */
   get left(): number {
     return this.#left
+  }
+
+  /** Whether a chunk is wanted now that nobody was asked for; not while it is the reader who is waited for. */
+  get isWanting(): boolean {
+    const first = this.#state.indexOf(MISSING)
+    return first >= 0 && first < this.#end
   }
 
   /** `bits`: a bit for each chunk, the first the highest of byte 0; undefined: it has everything. */
@@ -216,11 +228,14 @@ export class Picker<Peer> {
   }
 
   #endgame(peer: Peer, state: PeerState): Pick<Peer> | undefined {
-    if (this.#missing > 0 && !state.barren) return undefined
+    // Whoever still has something to bring, or may hear of something, is not asked for what will most likely come anyway.
+    if (this.#missing > 0 || state.owes.size > 0) return undefined
+    const { rate = () => 0 } = this.#options
     for (const [other, { owes }] of this.#peers) {
       if (other === peer) continue
+      const swift = this.#left <= LAST || rate(peer) > MUCH_FASTER * rate(other) ? MAX_ASKED : 1
       for (const chunk of owes) {
-        if (state.owes.has(chunk) || !has(state, chunk) || this.#swiftAskers(chunk) >= MAX_ASKED) continue
+        if (!has(state, chunk) || this.#swiftAskers(chunk) >= swift) continue
         state.owes.add(chunk)
         return { run: { first: chunk, count: 1 }, instead: [] }
       }

@@ -123,6 +123,7 @@ export class Seeder {
     await link.ended
     this.#links.delete(link)
     this.#choker.remove(link)
+    this.#choker.fill()?.unchoke()
     if (row.offer) this.#settleOrder(row.offer)
     if (this.#links.size > 0) return
     clearInterval(this.#rounds)
@@ -200,7 +201,8 @@ export class Seeder {
       const dealings = {
         given: row.given - row.givenThen,
         got: got - row.gotThen,
-        interested: link.asking || row.given === 0,
+        // What is choked cannot ask.
+        interested: !this.#choker.isOpen(link) || link.asking || row.given === 0,
       }
       row.givenThen = row.given
       row.gotThen = got

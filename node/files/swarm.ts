@@ -196,7 +196,7 @@ export class Swarm {
     if (isError(why, 'disk_full', 'disk_error', 'path_unsafe', 'internal')) return this.#task?.fail(why)
     this.#lastFailure = why
     this.#task?.left(peer)
-    const silences = (this.#silences.get(peer.peer) ?? 0) + (isError(why, 'timed_out') ? 1 : 0)
+    const silences = (this.#silences.get(peer.peer) ?? 0) + (isError(why, 'timed_out') && !peer.isBusy ? 1 : 0)
     this.#silences.set(peer.peer, silences)
     if (isError(why, 'chunk_corrupt', 'frame_invalid') || silences >= MAX_SILENCES) this.#ban(peer.peer, why)
     this.onChange()

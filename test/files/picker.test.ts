@@ -82,6 +82,32 @@ test('at the end a second peer is asked, and the slower one is told to cancel', 
   assert.equal(picker.owed('a'), 1)
 })
 
+test('before the very end nobody is asked for what another will bring as soon', () => {
+  const rates = new Map([['swift', 401]])
+  const picker = new Picker<string>(9, [{ first: 0, count: 9 }], { ...options, rate: (peer) => rates.get(peer) ?? 100 })
+  for (const peer of ['a', 'b', 'c']) picker.add(peer, all)
+  for (const peer of ['a', 'b', 'c']) picker.next(peer, 3)
+  for (const peer of ['equal', 'swift']) picker.add(peer, bitsOf(0, 3, 6))
+  assert.equal(picker.next('equal', 1), undefined)
+  assert.deepEqual(picker.next('swift', 1), asked(0, 1))
+  assert.equal(picker.next('swift', 1), undefined, 'it owes something itself')
+  for (const chunk of [8, 7, 5, 4]) picker.settle(chunk > 5 ? 'c' : 'b', chunk)
+  assert.equal(picker.next('equal', 1), undefined, 'five are left')
+  picker.settle('a', 2)
+  assert.deepEqual(picker.next('equal', 1), asked(3, 1))
+})
+
+test('whoever has nothing new is not asked for what another owes while something is missing', () => {
+  const picker = new Picker<string>(3, [{ first: 0, count: 3 }], options)
+  picker.add('a', bitsOf(0))
+  picker.add('b', bitsOf(0))
+  assert.deepEqual(picker.next('a', 3), asked(0, 1))
+  assert.equal(picker.next('b', 3), undefined)
+  picker.add('c', all)
+  picker.next('c', 3)
+  assert.deepEqual(picker.next('b', 3), asked(0, 1))
+})
+
 test('peers that are slow do not keep a third from being asked', () => {
   const picker = new Picker<string>(1, [{ first: 0, count: 1 }], options)
   for (const peer of ['a', 'b', 'c']) picker.add(peer, all)
@@ -98,7 +124,9 @@ test('a reader is never further behind than it wants to be', () => {
   picker.add('a', all)
   assert.deepEqual(picker.next('a', 9), asked(2, 3))
   assert.equal(picker.next('a', 9), undefined)
+  assert.ok(!picker.isWanting)
   picker.advance(4)
+  assert.ok(picker.isWanting)
   assert.deepEqual(picker.next('a', 9), asked(5, 2))
 })
 

@@ -16,6 +16,7 @@ import { type Share, sharePath } from '../../node/files/share.ts'
 import { shareSource } from '../../node/files/share-source.ts'
 import type { Source } from '../../node/files/source.ts'
 import type { Link } from '../../node/net/paths.ts'
+import { type Lie, lieOver } from './lies.ts'
 
 /** Of all shares of this process. */
 export const LEAVES = mkdtempSync(path.join(tmpdir(), 'p2pns-leaves-'))
@@ -149,10 +150,21 @@ export function linkTo(seeder: Seeder, peer = 'seeder', tap?: Transform['_transf
   return { peer, path: 'lan', stream: tap ? tapped(near, tap) : near }
 }
 
+/** A link to somebody who has what `seeder` has, and says of it what `lie` says (lies.ts). */
+export function liarTo(seeder: Seeder, peer: string, lie: Lie): Link {
+  const [inner, served] = linkPair()
+  const [stream, far] = linkPair()
+  void seeder.serve(served, 'fetcher')
+  void lieOver(inner, far, lie)
+  return { peer, path: 'lan', stream }
+}
+
 function tapped(inner: Duplex, transform: Transform['_transform']): Duplex {
   const [near, far] = linkPair()
   far.pipe(inner)
-  inner.pipe(new Transform({ transform })).pipe(far)
+  // The seeder uses its buffers again as soon as they are written.
+  const copy = new Transform({ transform: (bytes: Buffer, _, done) => done(null, Buffer.from(bytes)) })
+  inner.pipe(copy).pipe(new Transform({ transform })).pipe(far)
   inner.on('close', () => far.destroy())
   far.on('close', () => inner.destroy())
   return near
