@@ -14,13 +14,22 @@ import { Layout } from './layout.ts'
 import type { LeafFile } from './leaves.ts'
 import type { Limiter } from './limiter.ts'
 import { Work } from './link-threads.ts'
-import { MapShape } from './map.ts'
+import { MapShape, mapKey } from './map.ts'
 import type { PeerWay } from './peer-link.ts'
 import { type Selection, select } from './select.ts'
 import { freshLeaves, hashContent, leavesFrom, looksLike, type Share, type SharedFile, sameContent } from './share.ts'
 import type { Source } from './source.ts'
 import { Swarm, type SwarmPeer } from './swarm.ts'
-import { checkPlace, claimTarget, finishTarget, forgetMap, leadsToFolder, placeFor, type Target } from './target.ts'
+import {
+  checkPlace,
+  claimTarget,
+  finishTarget,
+  forgetMap,
+  forgetTry,
+  leadsToFolder,
+  placeFor,
+  type Target,
+} from './target.ts'
 import { inTurns } from './turns.ts'
 
 export interface FetchOptions {
@@ -152,13 +161,15 @@ interface Got {
 }
 
 /** Throws `target_exists` when something else has the name, and may not be replaced. */
-async function alreadyThere({ options, manifest, selection, target }: DiskFetchParts): Promise<Got | undefined> {
+async function alreadyThere(parts: DiskFetchParts): Promise<Got | undefined> {
+  const { options, manifest, selection, target, content } = parts
   const { entries, key } = selection
   const { signal, onProgress, leaves: folder, force = false, previous = [] } = options
   if (await looksLike(target.final, entries)) {
     const fresh = folder !== undefined && key === '' ? await freshLeaves(folder) : undefined
     const present = await hashContent(target.final, { signal, onProgress, ...(fresh ? { leaves: fresh } : {}) })
     if (sameContent(entries, present.entries)) {
+      await forgetTry(target, mapKey(content, key))
       const { files } = present
       const leaves = fresh === undefined ? undefined : await leavesFrom(fresh, manifest)
       return { share: leaves && shareOf(manifest, target, entries, files, leaves), resumed: totals(entries).bytes }

@@ -175,6 +175,13 @@ export async function discardPart(out: string): Promise<void> {
   }
 }
 
+/** `final` is whole, and so nothing of an earlier try is needed: one that was killed after it gave the name has left its map. */
+export async function forgetTry(target: Target, key: Bytes): Promise<void> {
+  if ((await readMapHead(target.map, key)) !== 'ours') return
+  for (const file of [target.part, aside(target)]) await fs.rm(file, { recursive: true, force: true })
+  await forgetMap(target)
+}
+
 /** The map goes last, when nothing of it is needed any more. */
 export async function forgetMap({ map }: Target): Promise<void> {
   await fs.rm(map, { force: true })

@@ -124,9 +124,16 @@ export function aria2(torrent: string, folder: string, rate: number, seed: boole
   ])
 }
 
+/** WebRTC is a native module that often cannot be installed, and is imported whether it is used or not: here it has nothing in it. */
 const WEBTORRENT = `
-import WebTorrent from 'webtorrent'
 import * as fs from 'node:fs'
+import { registerHooks } from 'node:module'
+const names = ['RTCPeerConnection', 'RTCIceCandidate', 'RTCSessionDescription']
+const none = 'data:text/javascript,' + names.map((name) => 'export const ' + name + ' = undefined').join(';')
+registerHooks({
+  resolve: (name, context, next) => name === 'webrtc-polyfill' ? { url: none, shortCircuit: true } : next(name, context),
+})
+const { default: WebTorrent } = await import('webtorrent')
 const [mode, place, file, peer] = process.argv.slice(2)
 const client = new WebTorrent({ dht: false, lsd: false, tracker: false, utp: false, natUpnp: false, natPmp: false })
 client.on('error', (error) => { console.error(error); process.exit(1) })
@@ -141,14 +148,13 @@ else client.add(file, { path: place, announce: [] }, (torrent) => {
 })
 `
 
-/** From npm, into `folder`. */
+/** From npm, into `folder`; only TCP is used, which needs none of the native modules that install scripts would build. */
 export function installWebtorrent(folder: string): string {
   const place = path.join(folder, 'webtorrent')
   fs.mkdirSync(place)
   fs.writeFileSync(path.join(place, 'package.json'), '{"type":"module"}')
-  execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', place, 'webtorrent'], {
-    stdio: 'pipe',
-  })
+  const quiet = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts', '--omit=optional']
+  execFileSync('npm', ['install', ...quiet, '--prefix', place, 'webtorrent'], { stdio: 'pipe' })
   fs.writeFileSync(path.join(place, 'driver.js'), WEBTORRENT)
   return place
 }
