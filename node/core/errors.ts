@@ -72,6 +72,7 @@ export const ERRORS = {
   timed_out: { exit: 6, next: 'Try again; the other side may be slow or gone.' },
   quorum_missing: { exit: 6, next: 'Try again when more of its witnesses are online.' },
   limit_reached: { exit: 6, next: 'Try again tomorrow.' },
+  not_admitted: { exit: 6, next: 'Ask who runs it for access: a token, or a place on its list.' },
 
   // unexpected (1)
   disk_full: { exit: 1, next: 'Free some space and run the same command again; it goes on where it stopped.' },
