@@ -7,13 +7,15 @@ import { P2pnsError } from '../node/core/errors.ts'
 import { encodeReceipt, type Lease, parseLease } from '../node/core/lease.ts'
 import type { Realm } from '../node/core/realm.ts'
 import { kindOf } from '../node/core/records.ts'
-import { asText } from '../node/core/shape.ts'
+import { asBytes, asText, asUint } from '../node/core/shape.ts'
 import type { Host } from '../node/net/host.ts'
 import { isLoopback } from '../node/net/listen.ts'
-import { withPeerId } from '../node/net/peers.ts'
+import { hostOf, withPeerId } from '../node/net/peers.ts'
 import type { Arguments } from '../node/net/rpc.ts'
+import type { Access } from './access.ts'
 import type { DescriptorKeeper } from './descriptor.ts'
-import { addressBlock } from './limits.ts'
+import { addressBlock, type WindowLimit } from './limits.ts'
+import type { Reflector } from './reflector.ts'
 import type { Witness } from './witness.ts'
 
 export interface Counters {
@@ -28,6 +30,9 @@ export interface Answering {
   realm: Realm
   witness: Witness
   descriptor: DescriptorKeeper
+  reflector: Pick<Reflector, 'ports' | 'poke'>
+  pokes: WindowLimit
+  access: Access
   counters: Counters
 }
 
@@ -35,7 +40,12 @@ export interface Answering {
 const PEERS_PER_ANSWER = 16
 
 export async function answer(parts: Answering, from: Connection, method: string, args: Arguments): Promise<CborValue> {
-  const { host, realm, witness, descriptor, counters } = parts
+  const { host, realm, witness, descriptor, counters, access } = parts
+  if (method === 'enter') {
+    access.enter(from, asText(args[0], 'A token'))
+    return 1
+  }
+  access.check(from)
   switch (method) {
     case 'get': {
       counters.get++
@@ -73,6 +83,17 @@ export async function answer(parts: Answering, from: Connection, method: string,
       checkWitness(from.remotePeer, realm)
       await descriptor.adopt(bytesAt(args, 0))
       return 1
+    case 'reflector':
+      return parts.reflector.ports
+    case 'poke': {
+      // To nobody but who asks.
+      const to = hostOf(from.remoteAddr)
+      const [which, port] = [asUint(args[0], 'A port', 1), asUint(args[1], 'A port', 65_535)]
+      if (!to || port === 0 || !parts.pokes.take(to.host))
+        throw new P2pnsError('limit_reached', 'No more pokes for now')
+      parts.reflector.poke(which === 0 ? 0 : 1, { host: to.host, port }, asBytes(args[2], 'A nonce', 12))
+      return 1
+    }
     default:
       throw new P2pnsError(
         'frame_invalid',

@@ -13,14 +13,24 @@ import { CLAIM_WINDOW, type Lease, leaseDhtKey, parseNamed } from '../node/core/
 import { type Realm, realmId, realmOf } from '../node/core/realm.ts'
 import type { Host } from '../node/net/host.ts'
 import { INTRODUCER_PROTOCOL } from '../node/net/introducers.ts'
-import { isLoopback, startHost } from '../node/net/listen.ts'
+import { isLoopback, onKeptPort, startHost } from '../node/net/listen.ts'
+import type { Takers } from '../node/net/one-port.ts'
+import { tcpPortOf } from '../node/net/peers.ts'
+import { RELAY_PROTOCOL } from '../node/net/relayed.ts'
 import { serveRpc } from '../node/net/rpc.ts'
+import { SWITCHBOARD_PROTOCOL } from '../node/net/switchboard.ts'
 import { loadSeed } from '../node/seed.ts'
 import { openStore, type Store } from '../node/store.ts'
+import { Access, type AccessOptions } from './access.ts'
 import { type Answering, answer, type Counters, preferred } from './answer.ts'
 import { DescriptorKeeper } from './descriptor.ts'
 import { fellowsOf } from './fellows.ts'
 import { type HttpServer, startHttp } from './http.ts'
+import { windowLimit } from './limits.ts'
+import { startReflector } from './reflector.ts'
+import { RELAY_LIMITS, Relay, type RelayLimits } from './relay.ts'
+import { Switchboard } from './switchboard.ts'
+import { tellWhere } from './tcp-reflector.ts'
 import { createWitness } from './witness.ts'
 
 export interface IntroducerOptions {
@@ -36,6 +46,10 @@ export interface IntroducerOptions {
   http?: { host: string; port: number }
   /** Bits of work that a first claim costs; 16 is some 0.2 s of one core. */
   bits?: number
+  /** Whom it serves. Default: everyone. */
+  access?: AccessOptions
+  /** What peers may pass through it; those left out are as in RELAY_LIMITS. */
+  relay?: Partial<RelayLimits>
   now?: () => number
 }
 
@@ -51,6 +65,7 @@ export interface RunningIntroducer {
 }
 
 const DEFAULT_BITS = 16
+const POKES_A_MINUTE = 30
 
 export async function createIntroducer(options: IntroducerOptions): Promise<RunningIntroducer> {
   await using started = new AsyncDisposableStack()
@@ -63,11 +78,15 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
 
   const { datastore } = store
   const { listen } = options
-  const host = await startHost(
-    { key: pair, listen, datastore, role: 'introducer', lan: false, now },
-    store.table('ports'),
-  )
+  const takers: Takers = { reflect: tellWhere }
+  const ports = store.table<number>('ports')
+  const host = await startHost({ key: pair, listen, datastore, role: 'introducer', lan: false, takers, now }, ports)
   started.defer(() => host.stop())
+  const reflector = await onKeptPort(ports, 'reflector', (port) =>
+    startReflector({ ports: [tcpPortOf(host.libp2p), port], ipv6: true }),
+  )
+  started.defer(() => reflector.stop())
+  await ports.put('reflector', reflector.ports[1])
   const { libp2p, records } = host
   const { peers, own } = await fellowsOf(store.table('settings'), options.witnesses, {
     publicKey: pair.publicKey,
@@ -102,7 +121,10 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
     lostUntil: async () => lostUntil,
   })
   const counters: Counters = { get: 0, put: 0, claim: 0, refused: 0 }
-  await serve({ host, realm, witness, descriptor, counters })
+  const pokes = windowLimit({ now, length: 60_000, max: POKES_A_MINUTE })
+  const access = new Access(options.access ?? { policy: 'everyone' })
+  await serve({ host, realm, witness, descriptor, reflector, pokes, access, counters })
+  await serveMeetings(host, { limits: { ...RELAY_LIMITS, ...options.relay }, access, now })
   await descriptor.start()
   started.defer(() => descriptor.stop())
 
@@ -139,6 +161,24 @@ async function serve(parts: Answering): Promise<void> {
       }
     })
   await host.libp2p.handle(INTRODUCER_PROTOCOL, onStream, { maxInboundStreams: 2, runOnLimitedConnection: true })
+}
+
+/** Peers meet here, and are joined where nothing else joins them. */
+async function serveMeetings(
+  { libp2p }: Host,
+  { limits, access, now }: { limits: RelayLimits; access: Access; now: () => number },
+): Promise<void> {
+  const switchboard = new Switchboard(now)
+  const relay = new Relay(limits, now)
+  const admitted =
+    (serve: (stream: Stream, connection: Connection) => Promise<void>) => (stream: Stream, connection: Connection) => {
+      if (access.admits(connection)) void serve(stream, connection)
+      else stream.abort(new Error('not admitted'))
+    }
+  const switching = admitted((stream, from) => switchboard.serve(stream, from))
+  const relaying = admitted((stream, from) => relay.serve(stream, from))
+  await libp2p.handle(SWITCHBOARD_PROTOCOL, switching, { maxInboundStreams: 4 })
+  await libp2p.handle(RELAY_PROTOCOL, relaying, { maxInboundStreams: 32 })
 }
 
 /**

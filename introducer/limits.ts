@@ -1,7 +1,8 @@
 /** How many new names one source may be given in a day: the work of a claim alone does not keep anybody from taking all. */
 import { LRUCache } from 'lru-cache'
 import { P2pnsError } from '../node/core/errors.ts'
-import { isNearby } from '../node/net/peers.ts'
+
+export { addressBlock } from '../node/core/hosts.ts'
 
 /**
  * New names a day. A family or a small office stands behind one address and needs a few in its life; 20 lets a class or a
@@ -21,38 +22,33 @@ export interface DailyLimit {
  * Counts in memory, by UTC day: a restart begins anew, since nobody outside can cause one, and no stranger makes this machine write.
  */
 export function dailyLimit(now: () => number): DailyLimit {
-  const taken = new LRUCache<string, number>({ max: MAX_SOURCES })
-  let today = 0
+  const limit = windowLimit({ now, length: DAY_MS, max: MAX_PER_DAY })
   return {
     take(source) {
-      const day = Math.floor(now() / DAY_MS)
-      if (day !== today) taken.clear()
-      today = day
-      const count = taken.get(source) ?? 0
-      if (count >= MAX_PER_DAY) {
-        throw new P2pnsError('limit_reached', `${MAX_PER_DAY} new names were witnessed for ${source} today`)
-      }
-      taken.set(source, count + 1)
+      if (limit.take(source)) return
+      throw new P2pnsError('limit_reached', `${MAX_PER_DAY} new names were witnessed for ${source} today`)
     },
   }
 }
 
-/**
- * The block of addresses that `host` (an IPv4 or IPv6 address) is in: what one customer of a provider has at least, /24 or /48.
- * Undefined for private addresses, which cost nothing and behind which, as with a container's proxy, everybody may stand.
- */
-export function addressBlock(host: string): string | undefined {
-  if (isNearby(host)) return undefined
-  const plain = host.replace(/^::ffff:(?=\d+\.)/i, '')
-  if (plain.includes('.')) return `${plain.split('.').slice(0, 3).join('.')}.0/24`
-  return `${expanded(plain).slice(0, 3).join(':')}::/48`
+export interface WindowLimit {
+  /** Counts `amount` more for `source`; false, and nothing is counted, when that would be too much. */
+  take(source: string, amount?: number): boolean
 }
 
-/** The eight groups of an IPv6 address, without leading zeros. */
-function expanded(address: string): string[] {
-  const [head = '', tail] = address.toLowerCase().split('::')
-  const groups = (text: string) => (text === '' ? [] : text.split(':'))
-  const [left, right] = [groups(head), groups(tail ?? '')]
-  const zeros = tail === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0')
-  return [...left, ...zeros, ...right].map((group) => group.replace(/^0+(?=.)/, ''))
+/** At most `max` of each source in each window of `length` milliseconds; `now`: milliseconds since 1970. */
+export function windowLimit({ now, length, max }: { now: () => number; length: number; max: number }): WindowLimit {
+  const taken = new LRUCache<string, number>({ max: MAX_SOURCES })
+  let window = 0
+  return {
+    take(source, amount = 1) {
+      const current = Math.floor(now() / length)
+      if (current !== window) taken.clear()
+      window = current
+      const count = (taken.get(source) ?? 0) + amount
+      if (count > max) return false
+      taken.set(source, count)
+      return true
+    },
+  }
 }

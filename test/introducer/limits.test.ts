@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { addressBlock, dailyLimit, MAX_PER_DAY } from '../../introducer/limits.ts'
+import { addressBlock, dailyLimit, MAX_PER_DAY, windowLimit } from '../../introducer/limits.ts'
 
 test('a block is what one customer has: /24 of IPv4, /48 of IPv6; private addresses are none', () => {
   const cases: [host: string, block: string | undefined][] = [
@@ -31,4 +31,32 @@ test('a source is counted by itself, and anew each day', () => {
   assert.throws(() => limit.take('a'), { code: 'limit_reached' })
   now += 1
   limit.take('a')
+})
+
+test('at most so many of each source come in one window', () => {
+  let now = 1000
+  const limit = windowLimit({ now: () => now, length: 1000, max: 2 })
+  assert.deepEqual([limit.take('a'), limit.take('a'), limit.take('a'), limit.take('b')], [true, true, false, true])
+  now += 999
+  assert.equal(limit.take('a'), false)
+  now += 1
+  assert.equal(limit.take('a'), true)
+})
+
+test('an amount that is too much is not counted, and a smaller one still fits', () => {
+  const limit = windowLimit({ now: () => 0, length: 1000, max: 10 })
+  assert.equal(limit.take('a', 11), false)
+  assert.equal(limit.take('a', 7), true)
+  assert.equal(limit.take('a', 4), false)
+  assert.equal(limit.take('a', 3), true)
+  assert.equal(limit.take('a', 1), false)
+})
+
+test('a clock that is set back begins a window anew', () => {
+  let now = 5000
+  const limit = windowLimit({ now: () => now, length: 1000, max: 1 })
+  assert.equal(limit.take('a'), true)
+  now = 3000
+  assert.equal(limit.take('a'), true)
+  assert.equal(limit.take('a'), false)
 })

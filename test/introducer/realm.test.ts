@@ -116,6 +116,7 @@ test('a witness signs no descriptor of another realm, of another time, or with a
     datastore: new MemoryDatastore(),
     role: 'visitor',
     lan: false,
+    takers: {},
     now: Date.now,
   })
   t.after(() => host.stop())
