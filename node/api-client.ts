@@ -52,6 +52,7 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
     openRange: (target, range = {}, { signal } = {}) => askRange(socket, { target, ...range }, signal),
     manifest: (target, { all, signal } = {}) => call('manifest', { target, all }, { signal }),
     verifyManifest: (target, place, job) => call('verifyManifest', { target, path: place }, job),
+    diagnose: ({ peer, ...job } = {}) => call('diagnose', { peer }, job),
     probe: (whom, { size, ...job } = {}) => call('probe', { whom, size }, job),
     status: () => call('status', {}),
     peers: () => call('peers', {}),

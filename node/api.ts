@@ -35,6 +35,8 @@ const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<
     node.manifest(target, { ...(all ? { all } : {}), ...(signal ? { signal } : {}) }),
   verifyManifest: (node, { target, path: place }: { target: string; path: string }, job) =>
     node.verifyManifest(target, place, job),
+  diagnose: (node, { peer }: { peer?: string }, job) =>
+    node.diagnose({ ...job, ...(peer === undefined ? {} : { peer }) }),
   probe: (node, { whom, size }: { whom: string; size?: number }, job) =>
     node.probe(whom, { ...job, ...(size === undefined ? {} : { size }) }),
   status: (node) => node.status(),

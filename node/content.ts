@@ -1,5 +1,5 @@
 /** Content of this node: sharing it, seeding it over restarts, fetching by name or CID, seeding what was fetched. */
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import * as path from 'node:path'
 import { duplexPair } from 'node:stream'
 import type { PeerId } from '@libp2p/interface'
@@ -7,18 +7,19 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
 import type { Fetched, FetchRequest, Job, Limits } from './contract.ts'
 import type { KeyPair } from './core/keys.ts'
+import { Limiter } from './core/limiter.ts'
 import { manifestDhtKey, parseManifest, type SignedManifest } from './core/manifest.ts'
 import { type FetchView, fetchContent } from './files/fetch.ts'
 import type { KeptShare } from './files/kept-shares.ts'
-import { Limiter } from './files/limiter.ts'
 import type { PeerWay } from './files/peer-link.ts'
 import type { Source } from './files/source.ts'
 import { type ContentRef, findContent, isCid } from './find-content.ts'
 import { PeerSearch, type PeerSource } from './find-peers.ts'
 import type { Names } from './names.ts'
 import type { Host } from './net/host.ts'
-import { isLoopback, onKeptPort } from './net/listen.ts'
-import { type Link, type Offer, Paths } from './net/paths.ts'
+import { isLoopback } from './net/listen.ts'
+import type { Link } from './net/paths.ts'
+import type { Reach, Reached } from './net/reach.ts'
 import type { RecordNetwork } from './net/record-network.ts'
 import type { Publisher } from './publisher.ts'
 import { Sharing } from './sharing.ts'
@@ -37,6 +38,8 @@ interface Parts {
   visitor: boolean
   limits: Limits
   now: () => number
+  /** Ways to other peers. */
+  reach: () => Reach
 }
 
 /** A fetch with what only its caller in this process can use. */
@@ -46,16 +49,17 @@ export interface FetchJob extends Job, FetchRequest {
 
 export class Content {
   readonly #parts: Parts
-  readonly #paths: Paths
   readonly sharing: Sharing
   /** Searches that run, by manifest id. */
   readonly #searches = new Map<string, Set<PeerSearch>>()
   readonly #limiters: { up: Limiter; down: Limiter }
   readonly #stopped = new AbortController()
+  readonly #serving = new Set<{ peer: string; path: string; use: 'serving' }>()
+  /** Of the fetches that run. */
+  readonly #views = new Set<FetchView>()
 
-  private constructor(parts: Parts, paths: Paths) {
+  private constructor(parts: Parts) {
     this.#parts = parts
-    this.#paths = paths
     const now = () => performance.now()
     this.#limiters = { up: new Limiter(parts.limits.up, now), down: new Limiter(parts.limits.down, now) }
     const { host, key, publisher, store, now: clock } = parts
@@ -69,14 +73,8 @@ export class Content {
   }
 
   static async open(parts: Parts): Promise<Content> {
-    const paths = new Paths(parts.host.libp2p)
-    const content = new Content(parts, paths)
-    if (parts.visitor) return content
-    await content.sharing.open()
-    const ports = parts.store.table<number>('ports')
-    const onLink = ({ stream, peer }: Link) => void content.sharing.serve(stream, peer)
-    const open = (port: number) => paths.listen({ port, now: parts.now, random: randomBytes, onLink })
-    await ports.put('links', await onKeptPort(ports, 'links', open))
+    const content = new Content(parts)
+    if (!parts.visitor) await content.sharing.open()
     return content
   }
 
@@ -90,9 +88,9 @@ export class Content {
     return findContent(this.#parts.names, target, signal)
   }
 
-  /** Another peer's ticket. Errors: peer_unreachable, timed_out, interrupted. */
-  offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer> {
-    return this.#paths.offerOf(peer, signal)
+  /** Errors: peer_unreachable, timed_out, interrupted. */
+  reach(peer: PeerId, addresses: readonly Multiaddr[], signal: AbortSignal): Promise<Reached> {
+    return this.#parts.reach().to(peer, addresses, signal)
   }
 
   async fetch(target: string, options: FetchJob): Promise<Fetched> {
@@ -104,6 +102,7 @@ export class Content {
     const manifest = await this.manifest(id, signal)
     const search = this.search(id, peers, signal, wait)
     const upload = new Limiter(limits.up, () => performance.now(), this.#limiters.up)
+    let view: FetchView | undefined
     const { share, ...fetched } = await fetchContent({
       id,
       links: this.ways(id, search),
@@ -120,11 +119,34 @@ export class Content {
       ...(visitor ? {} : { onSource: (source: Source, got) => this.sharing.offer(id, source, got, upload) }),
       ...(manifest ? { manifest } : {}),
       ...(onProgress ? { onProgress } : {}),
-      ...(onView ? { onView } : {}),
-    }).finally(() => search.stop())
+      onView: (running) => {
+        view = running
+        this.#views.add(running)
+        onView?.(running)
+      },
+    }).finally(() => {
+      search.stop()
+      if (view) this.#views.delete(view)
+    })
     if (share !== undefined && !visitor) await this.sharing.seed(share)
     const { path, bytes, seconds, resumed } = fetched
     return { cid: id, path, bytes, seconds, resumed, peers: fetched.peers }
+  }
+
+  /** Serves a link that a peer opened, until it ends. */
+  async serve({ peer, path, stream }: Link): Promise<void> {
+    const row = { peer, path, use: 'serving' as const }
+    this.#serving.add(row)
+    await this.sharing.serve(stream, peer)
+    this.#serving.delete(row)
+  }
+
+  /** Those that are open. */
+  links(): { peer: string; path: string; rtt?: number; use: 'fetching' | 'serving' }[] {
+    const fetching = [...this.#views].flatMap(({ peers }) =>
+      peers.map(({ peer, path, rtt }) => ({ peer, path, rtt, use: 'fetching' as const })),
+    )
+    return [...fetching, ...this.#serving]
   }
 
   /** Of the whole node, from now on. */
@@ -162,7 +184,6 @@ export class Content {
   async stop(): Promise<void> {
     this.#stopped.abort()
     this.sharing.stop()
-    await this.#paths.stop()
   }
 
   /** What is shared here is served from here; everything else by peers. */
@@ -186,7 +207,7 @@ export class Content {
         return known?.addresses.map(({ multiaddr }) => multiaddr) ?? []
       },
       isLocal: () => libp2p.getConnections().some(({ remoteAddr }) => isLoopback(remoteAddr.toString())),
-      offerOf: (to, signal) => this.#paths.offerOf(to, signal),
+      reach: (to, addresses, signal) => this.reach(to, addresses, signal),
       random: (end) => randomInt(end),
       now: () => performance.now(),
     }

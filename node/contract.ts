@@ -3,6 +3,8 @@
  * does the same through the unix socket of a running node, so the command line cannot tell them apart.
  */
 
+import type { Facts, Finding } from './core/diagnosis.ts'
+import type { Judgement } from './core/nat.ts'
 import type { NameChanges } from './handover.ts'
 import type { TrustNode } from './trust.ts'
 
@@ -232,6 +234,8 @@ export interface Status {
   dns?: string
   names: { name: string; keyName: string; seq: string; until?: string }[]
   shares: { cid: string; path: string; bytes: number; files: number }[]
+  /** How others get here. `nat`: what it does to UDP; `places`: peer ids of introducers over which this node can be called. */
+  reach: { nat: Judgement; portMapping: string; places: string[] }
   /** What the person should look into: names that end soon, two owners of one name, a witness that lied. */
   warnings: string[]
 }
@@ -244,6 +248,15 @@ export interface PeerStatus {
   /** Round trip in milliseconds, when measured. */
   rtt?: number
   introducer: boolean
+  /** A control connection, or a link over which something is fetched from there or served to it. */
+  use: 'control' | 'fetching' | 'serving'
+  /** Why the path is no direct one, where that is known. */
+  why?: string
+}
+
+/** What `p2pns doctor` found. */
+export interface Diagnosis extends Facts {
+  findings: Finding[]
 }
 
 export interface KeyInfo {
@@ -276,6 +289,7 @@ export interface P2pnsNode extends NameChanges, TrustNode {
   manifest(target: string, options?: { all?: boolean; signal?: AbortSignal }): Promise<ManifestView>
   verifyManifest(target: string, path: string, job?: Job): Promise<Verified>
   /** `whom`: a name, a peer id or a multiaddr with one. `size`: bytes, default 64 MiB. */
+  diagnose(options?: Job & { peer?: string }): Promise<Diagnosis>
   probe(whom: string, options?: Job & { size?: number }): Promise<Probed>
   status(): Promise<Status>
   peers(): Promise<PeerStatus[]>

@@ -6,7 +6,6 @@ import { select } from './files/select.ts'
 import { findPeersOf } from './find-content.ts'
 import { verifyAt, viewOf } from './manifests.ts'
 import type { Names } from './names.ts'
-import type { Host } from './net/host.ts'
 import { probe } from './probe.ts'
 import { openContent, openRange } from './range.ts'
 import type { Transfers } from './transfers.ts'
@@ -26,11 +25,10 @@ type FileCall =
 interface Parts {
   content: Content
   transfers: Transfers
-  host: Host
   names: Names
 }
 
-export function fileCalls({ content, transfers, host, names }: Parts): Pick<P2pnsNode, FileCall> {
+export function fileCalls({ content, transfers, names }: Parts): Pick<P2pnsNode, FileCall> {
   const manifestOf = async (target: string, signal: AbortSignal | undefined) => {
     const found = await content.find(target, signal)
     const opened = await openContent(content, found, signal)
@@ -57,9 +55,8 @@ export function fileCalls({ content, transfers, host, names }: Parts): Pick<P2pn
     probe: (whom, options = {}) =>
       probe(
         {
-          host,
           peersOf: (name, signal) => findPeersOf(names, name, signal),
-          offerOf: (peer, signal) => content.offerOf(peer, signal),
+          reach: (peer, addresses, signal) => content.reach(peer, addresses, signal),
         },
         whom,
         options,

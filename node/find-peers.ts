@@ -5,7 +5,8 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { PeerWay } from './files/peer-link.ts'
 import type { ProviderPeer } from './net/dht.ts'
 import { peerIdOf } from './net/host.ts'
-import type { Offer } from './net/paths.ts'
+import type { Way } from './net/race.ts'
+import type { Reached } from './net/reach.ts'
 
 /** Dials and open links at a time; more sources would not make a fetch faster. */
 const MAX_AT_ONCE = 32
@@ -28,7 +29,7 @@ export interface PeerSource {
   remembered(peer: PeerId): Promise<Multiaddr[]>
   /** Whether peers that we talk to are on this machine: then others may be too. */
   isLocal(): boolean
-  offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer>
+  reach(peer: PeerId, addresses: readonly Multiaddr[], signal: AbortSignal): Promise<Reached>
   /** A whole number from 0 to `end - 1`. */
   random: (end: number) => number
   /** Milliseconds of a clock that only goes on. */
@@ -62,10 +63,10 @@ export class PeerSearch {
   readonly #waiting: Candidate[] = []
   /** Peers that are dialled or reached, or of no use, and where else they may be found if that fails. */
   readonly #engaged = new Map<string, Candidate | undefined>()
+  /** Those of them that are dialled or reached. */
+  readonly #engagements = new Map<string, Engagement>()
   readonly #arrived: PeerWay[] = []
   #dials = 0
-  #dialling = 0
-  #open = 0
   #searching = false
   #hadPeers = false
   #aloneSince: number
@@ -112,6 +113,7 @@ export class PeerSearch {
       }
     } finally {
       this.#left.abort()
+      for (const { way } of this.#arrived) discard(way)
     }
   }
 
@@ -121,7 +123,7 @@ export class PeerSearch {
 
   #isOver(): boolean {
     const more = this.#waiting.length > 0 && this.#dials < MAX_DIALS
-    if (this.#searching || this.#dialling > 0 || this.#open > 0 || more) return false
+    if (this.#searching || this.#engagements.size > 0 || more) return false
     const patience = this.#options.patience ?? (this.#hadPeers ? Number.POSITIVE_INFINITY : 0)
     return this.#source.now() - this.#aloneSince >= patience
   }
@@ -142,7 +144,7 @@ export class PeerSearch {
       const jitter = this.#source.random(Math.floor(pause / 4))
       await setTimeout(pause + jitter, undefined, { signal: this.#stop }).catch(() => undefined)
       // Whoever could not be reached may be back.
-      if (this.#open === 0) this.#hinted.push(...byPeer(this.#options.hints))
+      if (this.#engagements.size === 0) this.#hinted.push(...byPeer(this.#options.hints))
     }
   }
 
@@ -159,7 +161,7 @@ export class PeerSearch {
   }
 
   #next(): Candidate | undefined {
-    if (this.#dials >= MAX_DIALS || this.#dialling + this.#open >= MAX_AT_ONCE) return undefined
+    if (this.#dials >= MAX_DIALS || this.#engagements.size >= MAX_AT_ONCE) return undefined
     const { random } = this.#source
     while (this.#hinted.length + this.#waiting.length > 0) {
       const candidate = this.#hinted.shift() ?? this.#waiting.splice(random(this.#waiting.length), 1)[0]
@@ -170,57 +172,88 @@ export class PeerSearch {
     return undefined
   }
 
-  async #dial({ peer, addresses }: Candidate): Promise<void> {
-    const id = peer.toString()
+  #dial(candidate: Candidate): Promise<void> {
+    const id = candidate.peer.toString()
     this.#engaged.set(id, undefined)
+    const engagement: Engagement = { candidate, dials: 0, links: 0, served: false, useless: false }
+    this.#engagements.set(id, engagement)
+    return this.#reach(engagement)
+  }
+
+  /** Resolves when no more ways come of it. */
+  async #reach(engagement: Engagement): Promise<void> {
+    const { peer, addresses } = engagement.candidate
     this.#dials++
-    this.#dialling++
+    engagement.dials++
     try {
-      const offer = await connect(this.#source, peer, addresses, this.#stop)
-      this.#open++
-      this.#arrived.push(this.#way(offer, peer))
-    } catch {
-      this.#failed(id)
-    }
-    this.#dialling--
-    this.#wake()
-  }
-
-  /** What is known of it besides is tried next. */
-  #failed(id: string): void {
-    const other = this.#engaged.get(id)
-    this.#engaged.delete(id)
-    if (other) this.#waiting.push(other)
-  }
-
-  #way(offer: Offer, peer: PeerId): PeerWay {
-    const { candidates, ticket } = offer
-    return {
-      peer: offer.peer,
-      way: { candidates, ticket },
-      again: async () => {
-        const more = await this.#source.offerOf(peer, this.#stop)
-        this.#open++
-        return this.#way(more, peer)
-      },
-      ended: ({ served, useless }) => {
-        this.#open--
-        this.#hadPeers ||= served
-        if (!useless) this.#failed(offer.peer)
-        if (this.#open === 0) this.#aloneSince = this.#source.now()
+      const reached = await reach(this.#source, peer, addresses, this.#stop)
+      for await (const way of reached.ways) {
+        if (this.#left.signal.aborted) {
+          discard(way)
+          continue
+        }
+        engagement.links++
+        this.#arrived.push(this.#way(engagement, reached.peer, way))
         this.#wake()
+      }
+    } catch {
+      // It is away, or says nothing.
+    }
+    engagement.dials--
+    this.#settle(engagement)
+  }
+
+  #way(engagement: Engagement, peer: string, way: Way): PeerWay {
+    return {
+      peer,
+      way,
+      again: () => this.#reach(engagement),
+      ended: ({ served, useless, over = false }) => {
+        engagement.links--
+        engagement.served ||= served && !over
+        engagement.useless ||= useless
+        this.#settle(engagement)
       },
     }
+  }
+
+  /** When the last link to a peer has ended, what is known of it besides is tried, and one that served once more. */
+  #settle(engagement: Engagement): void {
+    const { candidate, dials, links, served, useless } = engagement
+    const id = candidate.peer.toString()
+    if (dials > 0 || links > 0 || this.#engagements.get(id) !== engagement) return
+    this.#engagements.delete(id)
+    this.#hadPeers ||= served
+    if (!useless) {
+      const other = this.#engaged.get(id) ?? (served ? candidate : undefined)
+      this.#engaged.delete(id)
+      if (other) this.#waiting.push(other)
+    }
+    if (this.#engagements.size === 0) this.#aloneSince = this.#source.now()
+    this.#wake()
   }
 }
 
+/** A peer that is dialled or reached: how often at the moment, and over how many links. */
+interface Engagement {
+  candidate: Candidate
+  dials: number
+  links: number
+  served: boolean
+  useless: boolean
+}
+
+function discard(way: Way): void {
+  if ('stream' in way) way.stream.destroy()
+}
+
 /** A few addresses, those that were just heard of first; a stranger may have told the others, too. */
-async function connect(source: PeerSource, peer: PeerId, heard: Multiaddr[], signal: AbortSignal): Promise<Offer> {
+async function reach(source: PeerSource, peer: PeerId, heard: Multiaddr[], signal: AbortSignal): Promise<Reached> {
   const known = (await source.remembered(peer)).filter((address) => isForUs(address, source))
   const addresses = [...heard, ...known].map((address) =>
     peerIdOf(address)?.equals(peer) ? address : address.encapsulate(`/p2p/${peer.toString()}`),
   )
-  return source.offerOf(addresses.length > 0 ? addresses.slice(0, MAX_ADDRESSES) : peer, signal)
+  return source.reach(peer, addresses.slice(0, MAX_ADDRESSES), signal)
 }
 
 /** Nobody may send us to the services of our own machine, unless the network is on this machine. */

@@ -8,6 +8,7 @@ import type { P2pnsNode, Policy, Status } from './contract.ts'
 import { toZ32 } from './core/encoding.ts'
 import { nodeKey } from './core/keys.ts'
 import { keyNameOf, parseName } from './core/name.ts'
+import { diagnose } from './doctor.ts'
 import { fileCalls } from './file-calls.ts'
 import { discardPart } from './files/target.ts'
 import { nameChanges } from './handover.ts'
@@ -15,7 +16,9 @@ import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
 import { Introducer } from './net/introducers.ts'
 import { isLoopback, startHost } from './net/listen.ts'
+import type { Takers } from './net/one-port.ts'
 import { connectedPeers } from './net/peers.ts'
+import { Reach } from './net/reach.ts'
 import { createRecordNetwork } from './net/record-network.ts'
 import type { NodeOptions } from './options.ts'
 import { OwnZones, type ZoneState } from './own-zones.ts'
@@ -47,6 +50,9 @@ export interface Node extends P2pnsNode {
   lookup(apex: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<ZoneAnswer>
 }
 
+/** Addresses that a record names. */
+const MAX_ADDRESSES = 4
+
 /** Resolves when the node can be used: it has met the network, or has found nobody there. */
 export async function createNode(options: NodeOptions): Promise<Node> {
   await using started = new AsyncDisposableStack()
@@ -57,9 +63,11 @@ export async function createNode(options: NodeOptions): Promise<Node> {
 
   const key = nodeKey(master)
   const visitor = options.visitor ?? false
+  const takers: Takers = {}
   const host = await startHost(
     {
       key,
+      takers,
       listen: visitor ? [] : options.listen,
       datastore: store.datastore,
       role: visitor ? 'visitor' : 'peer',
@@ -77,6 +85,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   if (options.introducers?.length) await addressTable.put('introducers', options.introducers)
   started.defer(() => introducers.forEach((introducer) => introducer.close()))
 
+  let reach: Reach
   const network = createRecordNetwork(host.dht, introducers, now)
   const publisher = new Publisher(store.table<Published>('published'), network, now)
   const realms = new Realms(store.table<PinnedRealm>('realms'))
@@ -86,7 +95,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     (address, others) => new Introducer(host.libp2p, address, now, others),
   )
   started.defer(() => witnesses.close())
-  const addresses = () => host.libp2p.getMultiaddrs().map(String)
+  const addresses = () => [...host.libp2p.getMultiaddrs().map(String), ...reach.addresses()]
   const own = new OwnZones({
     master,
     table: store.table<ZoneState>('zones'),
@@ -110,6 +119,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     now,
   })
   const content = await Content.open({
+    reach: () => reach,
     host,
     key,
     store,
@@ -122,6 +132,20 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     now,
   })
   started.defer(() => content.stop())
+  reach = await Reach.open({
+    libp2p: host.libp2p,
+    key,
+    introducers,
+    takers,
+    listens: !visitor,
+    portMapping: !visitor && (options.portMapping ?? !listensHereOnly(options.listen)),
+    birthday: options.birthday ?? true,
+    now,
+    onLink: (link) => void content.serve(link),
+    // Nobody can store at, or ask, a node that cannot be dialled.
+    onJudged: (isOpen) => void host.libp2p.services.dht.setMode(isOpen ? 'server' : 'client').catch(() => undefined),
+  })
+  started.defer(() => reach.stop())
   const transfers = new Transfers({
     table: store.table<KeptTransfer>('transfers'),
     run: (target, job) => content.fetch(target, job),
@@ -178,6 +202,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     now,
   }
 
+  const files = fileCalls({ content, transfers, names })
   const trust = new Trust({ names, proofs, realms, petnames })
   const isOwn = (text: string): boolean => {
     const name = parseName(text)
@@ -201,7 +226,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       const { name } = await register(registerParts, { name: as, content: shared.cid }, job)
       return { ...shared, name, link: content.sharing.link(shared.cid, name) }
     },
-    ...fileCalls({ content, transfers, host, names }),
+    ...files,
     status: async (): Promise<Status> => ({
       peerId: host.libp2p.peerId.toString(),
       version: VERSION,
@@ -220,6 +245,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         ...(lease ? { until: new Date(lease.claim.until * 1000).toISOString() } : {}),
       })),
       shares: content.sharing.shares(),
+      reach: { nat: reach.judgement, portMapping: reach.portMapping.state, places: reach.meetingPlaces },
       warnings: [
         ...own
           .all()
@@ -227,11 +253,19 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         ...(await trust.warnings()),
       ],
     }),
-    peers: async () =>
-      connectedPeers(host.libp2p).map((peer) => ({
+    peers: async () => [
+      ...connectedPeers(host.libp2p).map((peer) => ({
         ...peer,
         introducer: introducers.some(({ peerId }) => peerId === peer.peer),
+        use: 'control' as const,
       })),
+      ...content.links().map((link) => {
+        const why = link.path === 'relayed' ? reach.whyNotDirect(link.peer) : undefined
+        return { ...link, address: '', introducer: false, ...(why ? { why } : {}) }
+      }),
+    ],
+    diagnose: (options = {}) =>
+      diagnose({ host, reach, introducers, probe: (whom, job) => files.probe(whom, job) }, options),
     keys: async () => [
       { name: 'node', keyName: keyNameOf(key.publicKey), use: 'node' as const },
       ...own.all().map(({ label, keyName }) => ({ name: label, keyName, use: 'zone' as const })),
@@ -249,8 +283,12 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   }
 }
 
+function listensHereOnly(listen: readonly string[] | undefined): boolean {
+  return listen !== undefined && listen.every(isLoopback)
+}
+
 /** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */
 function publicAddresses(addresses: string[]): string[] {
   const reachable = addresses.filter((address) => !isLoopback(address))
-  return (reachable.length > 0 ? reachable : addresses).slice(0, 4)
+  return (reachable.length > 0 ? reachable : addresses).slice(-MAX_ADDRESSES)
 }

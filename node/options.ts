@@ -15,6 +15,13 @@ export interface NodeOptions {
    * neighbour in the DHT. Default: false.
    */
   visitor?: boolean
+  /**
+   * Whether to try many ports against a NAT that gives each connection another one: some routers take that for an attack.
+   * Default: true.
+   */
+  birthday?: boolean
+  /** Whether to ask the router to let others in, by PCP, NAT-PMP or UPnP. Default: true for a node that listens on more than loopback. */
+  portMapping?: boolean
   /** Asked for when the seed of the home is locked; without it such a home does not open. */
   passphrase?: () => Promise<string>
   /** For all transfers together. Default: none. */

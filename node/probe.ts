@@ -12,21 +12,16 @@ import { Work } from './files/link-threads.ts'
 import type { PeerWay } from './files/peer-link.ts'
 import { probeId, probeSize } from './files/probe-source.ts'
 import { Swarm } from './files/swarm.ts'
-import type { Host } from './net/host.ts'
 import { peerIdOf } from './net/host.ts'
-import type { Offer } from './net/paths.ts'
+import type { Reached } from './net/reach.ts'
 
 const STALL = 10_000
 const DEFAULT_SIZE = 64 * 1024 * 1024
-/** Milliseconds. */
-const PING_TIME = 5_000
-const PINGS = 3
 
 export interface ProbeParts {
-  host: Host
   /** Peers that a name leads to: multiaddrs with peer ids. */
   peersOf(name: string, signal: AbortSignal): Promise<Multiaddr[]>
-  offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer>
+  reach(peer: PeerId, addresses: readonly Multiaddr[], signal: AbortSignal): Promise<Reached>
 }
 
 /** `whom`: a name, a peer id or a multiaddr with one. `size`: bytes. Errors: usage, content_not_found, peer_unreachable, timed_out, those of a lookup. */
@@ -36,20 +31,13 @@ export async function probe(
   { size = DEFAULT_SIZE, signal = new AbortController().signal, onProgress }: Job & { size?: number },
 ): Promise<Probed> {
   onProgress?.({ phase: 'connecting', done: 0, total: 0 })
-  const to = await addressOf(parts, whom, signal)
-  const first = await parts.offerOf(to, signal)
-  const peer = peerIdFromString(first.peer)
+  const { peer, addresses } = await whereIs(parts, whom, signal)
   if (peer.type !== 'Ed25519') throw new P2pnsError('usage', `${whom} is no peer of ours`)
-  const rtt = await roundTrip(parts.host, peer, signal)
   const bytes = probeSize(size)
   const id = probeId(peer.publicKey.raw, bytes)
-  const wayOf = ({ candidates, ticket }: Offer): PeerWay => ({
-    peer: first.peer,
-    way: { candidates, ticket },
-    again: async () => wayOf(await parts.offerOf(peer, signal)),
-  })
+  const reached = await parts.reach(peer, addresses, signal)
   async function* links(): AsyncGenerator<PeerWay> {
-    yield wayOf(first)
+    for await (const way of reached.ways) yield { peer: reached.peer, way }
   }
   const swarm = new Swarm({ content: hashOfCid(id), links: links(), stall: STALL })
   try {
@@ -71,24 +59,32 @@ export async function probe(
       await work.close()
     }
     const seconds = (performance.now() - started) / 1000
-    const path = swarm.peers[0]?.path ?? ''
-    return { peer: first.peer, path, rtt, bytes, seconds, rate: Math.round(bytes / seconds) }
+    // The path that brought the most: it may have begun on a dearer one.
+    const [best] = swarm.peers.toSorted((a, b) => b.bytes - a.bytes)
+    const { path = '', rtt = 0 } = best ?? {}
+    return { peer: reached.peer, path, rtt, bytes, seconds, rate: Math.round(bytes / seconds) }
   } finally {
     swarm.close()
   }
 }
 
-async function addressOf(parts: ProbeParts, whom: string, signal: AbortSignal): Promise<PeerId | Multiaddr[]> {
+interface Whereabouts {
+  peer: PeerId
+  addresses: Multiaddr[]
+}
+
+async function whereIs(parts: ProbeParts, whom: string, signal: AbortSignal): Promise<Whereabouts> {
   if (whom.startsWith('/')) {
     const address = read(whom, multiaddr)
-    if (!peerIdOf(address)) throw new P2pnsError('usage', `${whom} names no peer: it has to end in /p2p/ and a peer id`)
-    return [address]
+    const peer = peerIdOf(address)
+    if (!peer) throw new P2pnsError('usage', `${whom} names no peer: it has to end in /p2p/ and a peer id`)
+    return { peer, addresses: [address] }
   }
-  if (!whom.includes('.')) return read(whom, peerIdFromString)
+  if (!whom.includes('.')) return { peer: read(whom, peerIdFromString), addresses: [] }
   const addresses = await parts.peersOf(whom, signal)
-  const [one] = addresses
-  if (!one) throw new P2pnsError('content_not_found', `${whom} names no peer`)
-  return addresses.filter((address) => peerIdOf(address)?.equals(peerIdOf(one)))
+  const peer = addresses[0] && peerIdOf(addresses[0])
+  if (!peer) throw new P2pnsError('content_not_found', `${whom} names no peer`)
+  return { peer, addresses: addresses.filter((address) => peerIdOf(address)?.equals(peer)) }
 }
 
 function read<T>(whom: string, parse: (text: string) => T): T {
@@ -97,18 +93,4 @@ function read<T>(whom: string, parse: (text: string) => T): T {
   } catch (cause) {
     throw new P2pnsError('usage', `${JSON.stringify(whom)} is no name, peer id or multiaddr`, { cause })
   }
-}
-
-/** Milliseconds: the best of a few, over the control connection. */
-async function roundTrip({ libp2p }: Host, peer: PeerId, signal: AbortSignal): Promise<number> {
-  const stop = AbortSignal.any([signal, AbortSignal.timeout(PING_TIME)])
-  const times: number[] = []
-  try {
-    for (let i = 0; i < PINGS; i++) times.push(await libp2p.services.ping.ping(peer, { signal: stop }))
-  } catch (cause) {
-    if (signal.aborted) throw new P2pnsError('interrupted', 'the probe was stopped', { cause })
-    if (stop.aborted) throw new P2pnsError('timed_out', `${peer.toString()} did not answer a ping in time`, { cause })
-    throw new P2pnsError('peer_unreachable', `${peer.toString()} answers no ping`, { cause })
-  }
-  return Math.min(...times)
 }

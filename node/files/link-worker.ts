@@ -158,7 +158,8 @@ class ThreadLink {
 
   #atEnd(): P2pnsError {
     if (this.#receiver.atBoundary) return new P2pnsError('peer_unreachable', 'the peer closed the link')
-    return new P2pnsError('frame_invalid', 'the peer cut a frame off')
+    // Whoever stands between may have cut it.
+    return new P2pnsError('peer_unreachable', 'the peer cut a frame off')
   }
 }
 

@@ -3,37 +3,31 @@ import type { Duplex } from 'node:stream'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { type Frame, MAX_RUN } from '../core/frames.ts'
-import type { Offer } from '../net/paths.ts'
+import { rankOf } from '../core/path-rank.ts'
 import { pathTo } from '../net/paths.ts'
+import type { Way as NetWay } from '../net/race.ts'
 import type { Run } from './layout.ts'
 import type { Way } from './link-messages.ts'
 import { ThreadLink, type Work } from './link-threads.ts'
 import { Meter } from './meter.ts'
+import { Watch } from './watch.ts'
 
 /** How a peer is reached for one content: an open stream, or where one can be dialled. */
 export interface PeerWay {
   peer: string
-  way: { path: string; stream: Duplex } | Pick<Offer, 'candidates' | 'ticket'>
-  /** Another link to the same peer. */
-  again?: () => Promise<PeerWay>
+  way: NetWay
+  /** Looks for other links to the same peer, which come as this one came; resolves when there are none to come. */
+  again?: () => Promise<void>
   /**
    * Called once, when the link has ended or could not be opened. `served`: the content could be asked of it, and may be again.
-   * `useless`: the peer is not to be tried again.
+   * `useless`: the peer is not to be tried again. `over`: nothing more is wanted of anybody.
    */
-  ended?: (end: { served: boolean; useless: boolean }) => void
+  ended?: (end: { served: boolean; useless: boolean; over?: boolean }) => void
 }
 
-/** Looks at what a peer brings, at least, in the time after which one that brings nothing is dropped; and milliseconds between two, at most. */
-const LOOKS = 5
-const LOOK_EVERY = 500
-/** Bytes a second: less is nothing. */
-const MIN_RATE = 2 * 1024
-/** Bytes a second: less is slow, and somebody else may be asked for the same. */
-const FAIR_RATE = 64 * 1024
 /** Things that a peer may say unasked and that are no news, at once and each second. */
 const MAX_TALK = 1000
 const DIAL_TIME = 10_000
-
 export interface PeerEvents {
   /** The peer has the content, and `bits` is known. */
   ready(peer: PeerLink): void
@@ -59,42 +53,35 @@ export class PeerLink {
   readonly #content: Bytes
   readonly #events: PeerEvents
   readonly #link: ThreadLink
-  readonly #stall: number
-  /** Milliseconds between two looks at what came. */
-  readonly #interval: number
-  readonly #timer: NodeJS.Timeout
+  readonly #watch: Watch
   #path: string
   #state: 'new' | 'greeted' | 'ready' | 'closed' = 'new'
   /** undefined: everything. */
   #bits: Bytes | undefined
-  #expecting = true
-  /** Bytes of what it owed, in all, and when last looked at. */
-  #received = 0
-  #seen = 0
-  /** Milliseconds that it may go on bringing next to nothing. */
-  #patience: number
-  /** Milliseconds for which it has been slow. */
-  #slowFor = 0
+  #retired = false
   /** When all that it said will be forgiven. */
   #talkedUntil = 0
   readonly #meter = new Meter()
   #readyAt = 0
+  #greetedAt = 0
+  #rtt: number | undefined
 
   constructor(way: PeerWay, content: Bytes, stall: number, events: PeerEvents) {
     this.peer = way.peer
     this.way = way
     this.#content = content
     this.#events = events
-    this.#stall = stall
-    this.#patience = stall
-    this.#interval = Math.min(LOOK_EVERY, stall / LOOKS)
-    this.#timer = setTimeout(() => this.#look(), this.#interval)
+    this.#watch = new Watch(stall, {
+      stalled: () => this.drop(new P2pnsError('timed_out', `${this.peer} sent next to nothing for ${stall / 1000} s`)),
+      slow: (slow) => events.slow(this, slow),
+    })
     const open = 'stream' in way.way
     this.#path = 'stream' in way.way ? way.way.path : ''
-    const threadWay: Way | Duplex = 'stream' in way.way ? way.way.stream : { ...way.way, timeout: DIAL_TIME }
-    this.#link = new ThreadLink(threadWay, {
+    this.#link = new ThreadLink(threadWayOf(way), {
       up: (host) => {
-        this.#path = pathTo(host)
+        const path = pathTo(host)
+        this.#path = path
+        if ('up' in way.way) way.way.up?.(path)
         this.#greet()
       },
       frame: (frame) => this.#guarded(() => this.#frame(frame)),
@@ -106,6 +93,11 @@ export class PeerLink {
 
   get path(): string {
     return this.#path
+  }
+
+  /** Milliseconds that it took to be greeted back. */
+  get rtt(): number | undefined {
+    return this.#rtt
   }
 
   get ready(): boolean {
@@ -132,27 +124,43 @@ export class PeerLink {
    * `stall` milliseconds ends the link.
    */
   get expecting(): boolean {
-    return this.#expecting
+    return this.#watch.owes
   }
 
   set expecting(owes: boolean) {
-    if (owes && !this.#expecting) this.#lookAfresh()
-    this.#expecting = owes
+    this.#watch.owes = owes
+    if (!owes && this.#retired) queueMicrotask(() => this.#giveWay())
+  }
+
+  /** Nothing came for a while of what it owes: it may be gone without a word. */
+  get silent(): boolean {
+    return this.#watch.silent
+  }
+
+  /** Whether this link is one to keep when there is `other` to the same peer. */
+  isBetterThan(other: PeerLink): boolean {
+    return rankOf(this.#path) < rankOf(other.#path)
+  }
+
+  /** A better link took over: this one is asked for nothing more, and ends when it owes nothing, or is silent. */
+  retire(): void {
+    this.#retired = true
+    if (!this.expecting || this.silent) this.#giveWay()
   }
 
   /** Whether it owes, and is slower than a peer should be whose place another could have. */
   get slow(): boolean {
-    return this.#slowFor > 0
+    return this.#watch.slowFor > 0
   }
 
   /** Milliseconds. */
   get slowFor(): number {
-    return this.#slowFor
+    return this.#watch.slowFor
   }
 
   /** Chunks that it may owe so that it is never idle; undefined while its rate is not known. */
   get pipeline(): number | undefined {
-    return this.#meter.pipeline(this.#bits === undefined)
+    return this.#retired ? 0 : this.#meter.pipeline(this.#bits === undefined)
   }
 
   enter(work: Work | undefined): void {
@@ -183,23 +191,24 @@ export class PeerLink {
   /** Ends the link in good order. */
   finish(): void {
     if (this.#state === 'closed') return
-    this.#close(false)
+    this.#close({ over: true })
     this.#link.finish({ type: 'bye', reason: 'done' })
   }
 
-  #close(useless: boolean): void {
+  #close({ useless = false, over = false }): void {
     this.#state = 'closed'
-    clearTimeout(this.#timer)
-    this.way.ended?.({ served: this.#readyAt > 0 && !useless, useless })
+    this.#watch.stop()
+    this.way.ended?.({ served: this.#readyAt > 0 && !useless, useless, over })
   }
 
   #lost(why: P2pnsError): void {
     if (this.#state === 'closed') return
-    this.#close(isError(why, 'chunk_corrupt', 'frame_invalid', 'content_not_found', 'file_changed'))
+    this.#close({ useless: isError(why, 'chunk_corrupt', 'frame_invalid', 'content_not_found', 'file_changed') })
     this.#events.closed(this, new P2pnsError(why.code, named(this.peer, why), { cause: why }))
   }
 
   #greet(): void {
+    this.#greetedAt = performance.now()
     this.say({ type: 'hello', content: this.#content })
   }
 
@@ -214,32 +223,15 @@ export class PeerLink {
 
   #progress(received: number, kept: readonly number[]): void {
     if (this.#state === 'closed') return
-    this.#received = received
+    this.#watch.received(received)
     this.#meter.received(received)
     if (kept.length === 0) return
     this.isBusy = false
     this.#guarded(() => this.#events.kept(this, kept))
   }
 
-  #lookAfresh(): void {
-    this.#seen = this.#received
-    this.#patience = this.#stall
-    this.#timer.refresh()
-  }
-
-  #look(): void {
-    const rate = ((this.#received - this.#seen) / this.#interval) * 1000
-    this.#seen = this.#received
-    const left = this.#expecting ? this.#patience + this.#interval * (rate / MIN_RATE - 1) : this.#stall
-    this.#patience = Math.min(this.#stall, left)
-    if (this.#patience <= 0) {
-      return this.drop(new P2pnsError('timed_out', `${this.peer} sent next to nothing for ${this.#stall / 1000} s`))
-    }
-    this.#timer.refresh()
-    const slow = this.#expecting && rate < FAIR_RATE
-    if (!slow && !this.slow) return
-    this.#slowFor = slow ? this.#slowFor + this.#interval : 0
-    this.#events.slow(this, slow)
+  #giveWay(): void {
+    this.drop(new P2pnsError('peer_unreachable', `a better path to ${this.peer} took over`))
   }
 
   #frame(frame: Frame): void {
@@ -249,7 +241,8 @@ export class PeerLink {
         throw new P2pnsError('frame_invalid', `${this.peer} did not greet for this content`)
       }
       this.#state = 'greeted'
-      this.#lookAfresh()
+      this.#rtt = performance.now() - this.#greetedAt
+      this.#watch.afresh()
       return
     }
     switch (frame.type) {
@@ -322,6 +315,12 @@ export class PeerLink {
         return new P2pnsError('peer_unreachable', `${peer} ended the link (${reason})`)
     }
   }
+}
+
+function threadWayOf({ way }: PeerWay): Way | Duplex {
+  if ('stream' in way) return way.stream
+  const { candidates, ticket } = way
+  return { candidates, ticket, timeout: DIAL_TIME }
 }
 
 /** A thread knows no peer. */

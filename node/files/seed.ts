@@ -1,9 +1,9 @@
 /** Serves what is here over the links that peers open, a few of them for each peer, and chokes when too many want something. */
 import type { Duplex } from 'node:stream'
 import { type Bytes, toHex } from '../core/encoding.ts'
+import type { Limiter } from '../core/limiter.ts'
 import { hashOfCid } from '../core/manifest.ts'
 import { CHOKE_ROUND, Choker } from './choker.ts'
-import type { Limiter } from './limiter.ts'
 import { SeedLink } from './seed-link.ts'
 import type { Source } from './source.ts'
 import type { Served } from './upload.ts'

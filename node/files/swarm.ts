@@ -36,8 +36,10 @@ const idle: Omit<Task<never>, 'done' | 'fail'> = {
   fileOf: () => undefined,
 }
 
-/** Times that a peer may fall silent before it is asked no more. */
-const MAX_SILENCES = 2
+/** Times that a peer may fall silent, or break off with little to show, before it is asked no more. */
+const MAX_FAILURES = 2
+/** Bytes that a link brings which was worth opening, however it ended. */
+const WORTHWHILE = 1024 * 1024
 /** Bytes that a link has to bring, and how many a second, until a second link to its peer is worth a thread. */
 const PROVEN_BYTES = 8 * 1024 * 1024
 const FAST = 100e6
@@ -48,6 +50,8 @@ export interface SwarmPeer {
   bytes: number
   /** Bytes a second, lately. */
   rate: number
+  /** Milliseconds. */
+  rtt: number
 }
 
 export interface SwarmOptions {
@@ -68,9 +72,10 @@ export class Swarm {
   readonly #live = new Set<PeerLink>()
   /** Peers that are not asked again, and why. */
   readonly #banned = new Map<string, string>()
-  readonly #silences = new Map<string, number>()
-  /** Peers to which another link is being opened. */
+  readonly #failures = new Map<string, number>()
+  /** Peers to which another link is being opened, and those that were asked for a second one. */
   readonly #widening = new Set<string>()
+  readonly #widened = new Set<string>()
   #task: Task<unknown> | undefined
   #ended = false
   #closed = false
@@ -92,7 +97,7 @@ export class Swarm {
     for (const link of this.#all) {
       if (link.bytes === 0) continue
       const { peer, path, bytes } = link
-      const row = rows.get(`${peer} ${path}`) ?? { peer, path, bytes: 0, rate: 0 }
+      const row = rows.get(`${peer} ${path}`) ?? { peer, path, bytes: 0, rate: 0, rtt: link.rtt ?? 0 }
       row.bytes += bytes
       if (this.#live.has(link)) row.rate += link.rate
       rows.set(`${peer} ${path}`, row)
@@ -167,7 +172,8 @@ export class Swarm {
     const task = (): Omit<Task<unknown>, 'done' | 'fail'> => this.#task ?? idle
     const events: PeerEvents = {
       ready: (peer) => {
-        this.#join(peer)
+        this.#relieve(peer)
+        if (peer.ready) this.#join(peer)
         this.onChange()
       },
       frame: (peer, frame) => {
@@ -181,6 +187,7 @@ export class Swarm {
       slow: (peer, slow) => {
         task().slow(peer, slow)
         if (slow) this.#replace(peer)
+        if (peer.silent) this.#lookAgain(peer)
       },
       fileOf: (chunk) => task().fileOf(chunk),
       closed: (peer, why) => this.#lost(peer, why),
@@ -196,26 +203,34 @@ export class Swarm {
     if (isError(why, 'disk_full', 'disk_error', 'path_unsafe', 'internal')) return this.#task?.fail(why)
     this.#lastFailure = why
     this.#task?.left(peer)
-    const silences = (this.#silences.get(peer.peer) ?? 0) + (isError(why, 'timed_out') && !peer.isBusy ? 1 : 0)
-    this.#silences.set(peer.peer, silences)
-    if (isError(why, 'chunk_corrupt', 'frame_invalid') || silences >= MAX_SILENCES) this.#ban(peer.peer, why)
+    const failures = (this.#failures.get(peer.peer) ?? 0) + (isFailure(peer, why) ? 1 : 0)
+    this.#failures.set(peer.peer, failures)
+    if (isError(why, 'chunk_corrupt', 'frame_invalid') || failures >= MAX_FAILURES) this.#ban(peer.peer, why)
     this.onChange()
     this.#checkExhausted()
   }
 
+  /** Links to the same peer by a dearer path, or on which nothing comes any more, give way to `peer`. */
+  #relieve(peer: PeerLink): void {
+    for (const other of this.#live) {
+      if (other === peer || other.peer !== peer.peer || !other.ready) continue
+      if (peer.isBetterThan(other) || other.silent) other.retire()
+      else if (other.isBetterThan(peer)) peer.retire()
+    }
+  }
+
   /** One link is one core at work, here and there: a peer that fills it is worth a second one, while cores are left. */
-  #widen({ peer, bytes, meanRate, way: { again } }: PeerLink): void {
-    if (!again || bytes < PROVEN_BYTES || meanRate < FAST) return
-    if (this.#live.size >= threadCount() || this.#widening.has(peer)) return
+  #widen(peer: PeerLink): void {
+    if (peer.bytes < PROVEN_BYTES || peer.meanRate < FAST) return
+    // Once is enough: it has no more links to give.
+    if (this.#live.size < threadCount() && !this.#widened.has(peer.peer)) this.#lookAgain(peer)
+    this.#widened.add(peer.peer)
+  }
+
+  #lookAgain({ peer, way: { again } }: PeerLink): void {
+    if (!again || this.#widening.has(peer)) return
     this.#widening.add(peer)
-    again().then(
-      (way) => {
-        this.#widening.delete(peer)
-        this.#take(way)
-      },
-      // Once is enough: it has no more links to give.
-      () => undefined,
-    )
+    void again().finally(() => this.#widening.delete(peer))
   }
 
   /** A peer that stays slow gives its place and what it was asked for to others, where there are any. */
@@ -234,4 +249,9 @@ export class Swarm {
     if (!this.#ended || this.#live.size > 0) return
     this.#task?.fail(this.#lastFailure ?? new P2pnsError('content_not_found', 'no peer was found that has it'))
   }
+}
+
+function isFailure({ isBusy, expecting, bytes }: PeerLink, why: P2pnsError): boolean {
+  if (isError(why, 'timed_out')) return !isBusy
+  return isError(why, 'peer_unreachable') && expecting && bytes < WORTHWHILE
 }

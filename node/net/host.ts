@@ -1,14 +1,11 @@
-/** A libp2p host with our settings: tcp, noise, yamux, identify, ping, mDNS, relayed addresses, and the DHT. */
-import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+/** A libp2p host with our settings: tcp, noise, yamux, identify, ping, discovery on the link and the DHT. */
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { type Identify, identify } from '@libp2p/identify'
 import type { Libp2p, PeerId } from '@libp2p/interface'
 import type { KadDHT } from '@libp2p/kad-dht'
-import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Datastore } from 'interface-datastore'
@@ -17,13 +14,15 @@ import { P2pnsError } from '../core/errors.ts'
 import { type KeyPair, sha256 } from '../core/keys.ts'
 import { Dht, dhtService } from './dht.ts'
 import { handshakeLimit } from './handshake-limit.ts'
+import { LanDiscovery } from './lan.ts'
+import { onePortTcp, type Takers } from './one-port.ts'
 import { ownAddresses } from './own-addresses.ts'
 import { PeerGuard } from './peer-guard.ts'
 import { ProviderGuard } from './provider-guard.ts'
 import { RecordGuard } from './record-guard.ts'
 
 /**
- * A peer stores records for others. An introducer does too, with more connections, and relays. A visitor only asks: it
+ * A peer stores records for others. An introducer does too, with more connections. A visitor only asks: it
  * will be gone in a moment, so nobody should count on it.
  */
 export type Role = 'peer' | 'introducer' | 'visitor'
@@ -41,8 +40,10 @@ export interface HostOptions {
   listen: string[]
   datastore: Datastore
   role: Role
-  /** Finding peers on the same link by mDNS. */
+  /** Finding peers on the same link. */
   lan: boolean
+  /** Who takes the connections to its port that are not for libp2p. */
+  takers: Takers
   now: () => number
 }
 
@@ -65,13 +66,6 @@ const LIMITS = {
   introducer: { maxConnections: 5000, inboundConnectionThreshold: 200, maxIncomingPendingConnections: 1000 },
 } as const
 
-/** A relayed control connection: signalling and records, some minutes; file data gets budgets of its own later. */
-const RELAY_LIMITS = {
-  maxReservations: 1000,
-  defaultDataLimit: BigInt(1 << 24),
-  defaultDurationLimit: 10 * 60_000,
-}
-
 export async function createHost(options: HostOptions): Promise<Host> {
   for (const address of options.listen) parseAddress(address)
   const privateKey = await generateKeyPairFromSeed('Ed25519', options.key.seed)
@@ -93,27 +87,22 @@ export async function createHost(options: HostOptions): Promise<Host> {
       addressDialTimeout: 3_000,
     },
     connectionGater: handshakeLimit(),
-    transports: [tcp(), circuitRelayTransport()],
+    transports: [onePortTcp(options.takers)],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
-    peerDiscovery: options.lan ? [mdns({ serviceTag: '_p2pns._udp.local', interval: 10_000 })] : [],
     services: {
       identify: identify(),
       // libp2p's heartbeat and the DHT ping too: with the default of one stream the heartbeat fails, and closes the connection.
       ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
       ownAddresses: ownAddresses(),
       dht: dhtService(options.now, options.role !== 'visitor') as unknown as (components: object) => KadDHT,
-      ...(options.role === 'introducer' ? { relay: circuitRelayServer({ reservations: RELAY_LIMITS }) } : {}),
     },
   }).catch((cause: unknown) => {
     throw listenError(cause, options.listen)
   })
   const sweeper = setInterval(() => void records.sweep().catch(() => {}), HOUR_MS)
   sweeper.unref()
-  libp2p.addEventListener('peer:discovery', ({ detail }) => {
-    // Found on the LAN: worth a connection of its own, which also fills the routing table.
-    void libp2p.dial(detail.id).catch(() => {})
-  })
+  const lan = options.lan ? new LanDiscovery(libp2p) : undefined
   return {
     libp2p,
     routingTable: (libp2p.services.dht as unknown as { routingTable: RoutingTable }).routingTable,
@@ -121,6 +110,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     records,
     async stop() {
       clearInterval(sweeper)
+      lan?.stop()
       await libp2p.stop()
     },
   }

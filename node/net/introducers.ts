@@ -6,7 +6,7 @@ import type { Bytes, CborValue } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { encodeLease, type Lease, parseLease } from '../core/lease.ts'
 import { checkRecord, compareRecords } from '../core/records.ts'
-import { asBytes } from '../core/shape.ts'
+import { asBytes, asList, asUint } from '../core/shape.ts'
 import { parseAddress, peerIdOf } from './host.ts'
 import { RpcClient } from './rpc.ts'
 
@@ -27,14 +27,16 @@ export class Introducer {
   /** The key that its witness signs with: that of its peer id, 32 bytes. */
   readonly witnessKey: Bytes
   readonly #id: PeerId
+  readonly #token: string | undefined
   readonly #libp2p: Libp2p
   readonly #now: () => number
   #client: Promise<RpcClient> | undefined
   #current: RpcClient | undefined
   #failedAt = Number.NEGATIVE_INFINITY
 
-  /** `address` ends in its peer id; so do `others`. */
-  constructor(libp2p: Libp2p, address: string, now: () => number, others: readonly string[] = []) {
+  /** `given` ends in its peer id, and `?token=` and a word if it asks for one; `others` in the peer id. */
+  constructor(libp2p: Libp2p, given: string, now: () => number, others: readonly string[] = []) {
+    const [address = '', token] = given.split('?token=')
     const id = peerIdOf(parseAddress(address))
     if (id?.type !== 'Ed25519') {
       throw new P2pnsError(
@@ -47,6 +49,7 @@ export class Introducer {
     this.peerId = id.toString()
     this.witnessKey = id.publicKey.raw
     this.#id = id
+    this.#token = token
     this.#libp2p = libp2p
     this.#now = now
   }
@@ -125,6 +128,18 @@ export class Introducer {
     return parseLease(asBytes((reply as CborValue[])[0], 'A lease'))
   }
 
+  /** Its two UDP ports that tell others where they come from; undefined: it has none. */
+  async reflector(): Promise<readonly [number, number] | undefined> {
+    const [first, second] = asList(await this.#call('reflector', []), 'The ports of a reflector', 0, 2)
+    if (first === undefined || second === undefined) return undefined
+    return [asUint(first, 'A port', 65_535), asUint(second, 'A port', 65_535)]
+  }
+
+  /** Has it send a datagram from one of these ports to one of ours. */
+  async poke(which: 0 | 1, port: number, nonce: Bytes): Promise<void> {
+    await this.#call('poke', [which, port, nonce])
+  }
+
   close(): void {
     this.#current?.close()
     this.#client = undefined
@@ -152,9 +167,12 @@ export class Introducer {
         INTRODUCER_PROTOCOL,
         { signal },
       )
-      this.#current = new RpcClient(stream)
-      return this.#current
+      const client = new RpcClient(stream)
+      if (this.#token !== undefined) await enter(client, this.#token)
+      this.#current = client
+      return client
     } catch (cause) {
+      if (isError(cause, 'not_admitted')) throw cause
       this.#failedAt = this.#now()
       this.#client = undefined
       throw this.#unreachable(cause)
@@ -163,6 +181,15 @@ export class Introducer {
 
   #unreachable(cause?: unknown): P2pnsError {
     return new P2pnsError('network_unreachable', `The introducer ${this.address} does not answer`, { cause })
+  }
+}
+
+async function enter(client: RpcClient, token: string): Promise<void> {
+  try {
+    await client.call('enter', [token])
+  } catch (error) {
+    client.close()
+    throw error
   }
 }
 

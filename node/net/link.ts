@@ -1,22 +1,21 @@
 /**
  * Links: TLS 1.3 over TCP whose pre-shared key is a single-use ticket (RFC 8446 section 2.2; the key exchange still runs,
- * so a link is forward secret). The ticket travels over the authenticated control connection; there are no certificates.
+ * so a link is forward secret). Both sides know the ticket from their meeting (core/meeting.ts); there are no certificates.
  *
  * Limits: a ticket lives 30 s and works once; 1024 wait at a time, then the oldest goes; 64 connections may be in their
  * handshake, which has 5 s, then the oldest goes.
  */
-import { type AddressInfo, isIPv6, type OnReadOpts, type Socket } from 'node:net'
+import { isIPv6, type OnReadOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { setTimeout } from 'node:timers/promises'
+import { setTimeout as wait } from 'node:timers/promises'
 import * as tls from 'node:tls'
 import { type Bytes, toHex } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 
-/** `id`: 16 bytes, sent in the clear. `secret`: 32 bytes. `expires`: milliseconds since 1970. */
+/** `id`: 16 bytes, sent in the clear. `secret`: 32 bytes. */
 export interface Ticket {
   id: Bytes
   secret: Bytes
-  expires: number
 }
 
 export interface Candidate {
@@ -29,22 +28,19 @@ export interface Dialled {
   candidate: Candidate
 }
 
-export interface LinkServerOptions<Context> {
-  host: string
-  /** 0: any. */
-  port: number
+export interface LinkServerOptions {
   /** Milliseconds since 1970. */
   now: () => number
-  random: (bytes: number) => Bytes
-  /** A peer came with a ticket that was issued for `context`. The socket is the caller's from here on. */
-  onLink: (socket: tls.TLSSocket, context: Context) => void
 }
 
-export interface LinkServer<Context> {
-  readonly port: number
-  issue(context: Context): Ticket
-  /** Closes the port and the links that came through it. */
-  stop(): Promise<void>
+/** Takes connections that begin with a TLS handshake, and gives them to whoever waits for the ticket they bring. */
+export interface LinkServer {
+  /** `onLink` gets the one link that comes with `ticket`, in the next 30 s; `peer` is who may bring it. */
+  expect(ticket: Ticket, peer: string, onLink: (socket: tls.TLSSocket) => void): void
+  /** A connection in which nothing was read yet. */
+  accept(raw: Duplex): void
+  /** Forgets the tickets and ends the links. */
+  stop(): void
 }
 
 /** Milliseconds. */
@@ -81,75 +77,100 @@ const TLS_OPTIONS = {
   ciphers: 'TLS_AES_128_GCM_SHA256',
 } as const
 
-/** Throws `port_in_use`. */
-export async function createLinkServer<Context>(options: LinkServerOptions<Context>): Promise<LinkServer<Context>> {
-  const { now, random, onLink } = options
-  const tickets = new Map<string, { ticket: Ticket; context: Context }>()
-  const admitted = new WeakMap<tls.TLSSocket, Context>()
-  /** By the address it came from, which is all that a raw socket and its TLS socket have in common. */
-  const handshakes = new Map<string, Socket>()
-  const sockets = new Set<Socket>()
-
-  const redeem = (socket: tls.TLSSocket, identity: string): Buffer | null => {
-    const waiting = tickets.get(identity)
-    tickets.delete(identity)
-    if (!waiting || waiting.ticket.expires <= now()) return null
-    admitted.set(socket, waiting.context)
-    return Buffer.from(waiting.ticket.secret)
-  }
-  const server = tls.createServer({
-    ...TLS_OPTIONS,
-    pskCallback: redeem,
-    handshakeTimeout: HANDSHAKE_TIME,
-    noDelay: true,
-  })
-  server.on('connection', (socket) => {
-    const from = remoteOf(socket)
-    sockets.add(socket)
-    handshakes.set(from, socket)
-    socket.on('close', () => {
-      sockets.delete(socket)
-      handshakes.delete(from)
-    })
-    const [oldest] = handshakes.values()
-    if (handshakes.size > MAX_HANDSHAKES) oldest?.destroy()
-  })
-  server.on('tlsClientError', (_error, socket) => socket.destroy())
-  server.on('secureConnection', (socket) => {
-    handshakes.delete(remoteOf(socket))
-    socket.on('error', () => socket.destroy())
-    // TLS would also let a peer resume an earlier session; only the ticket callback admits.
-    if (admitted.has(socket)) onLink(socket, admitted.get(socket) as Context)
-    else socket.destroy()
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const at = `${options.host} port ${options.port}`
-      const taken = cause.code === 'EADDRINUSE' || cause.code === 'EACCES'
-      reject(new P2pnsError(taken ? 'port_in_use' : 'internal', `no link server on ${at} (${cause.code})`, { cause }))
-    })
-    server.listen({ host: options.host, port: options.port }, resolve)
-  })
+export function createLinkServer({ now }: LinkServerOptions): LinkServer {
+  const tickets = new Map<string, { secret: Bytes; expires: number; peer: string; onLink: OnLink }>()
+  const handshakes = new Set<Duplex>()
+  const links = new Set<Duplex>()
 
   return {
-    port: (server.address() as AddressInfo).port,
-    issue(context) {
+    expect({ id, secret }, peer, onLink) {
       // Who asks for many pushes out its own first.
-      const own = [...tickets].filter(([, waiting]) => waiting.context === context)
+      const own = [...tickets].filter(([, waiting]) => waiting.peer === peer)
       if (own.length >= MAX_TICKETS_EACH) tickets.delete((own[0] as [string, unknown])[0])
       const [oldest] = tickets.keys()
       if (oldest !== undefined && tickets.size >= MAX_TICKETS) tickets.delete(oldest)
-      const ticket = { id: random(16), secret: random(32), expires: now() + TICKET_LIFE }
-      tickets.set(toHex(ticket.id), { ticket, context })
-      return ticket
+      tickets.set(toHex(id), { secret, expires: now() + TICKET_LIFE, peer, onLink })
     },
-    async stop() {
+    accept(raw) {
+      let onLink: OnLink | undefined
+      const socket = new tls.TLSSocket(raw, {
+        ...TLS_OPTIONS,
+        isServer: true,
+        pskCallback: (_: tls.TLSSocket, identity: string) => {
+          const waiting = tickets.get(identity)
+          tickets.delete(identity)
+          if (!waiting || waiting.expires <= now()) return null
+          onLink = waiting.onLink
+          return waiting.secret
+        },
+      } as tls.TLSSocketOptions)
+      const timer = setTimeout(() => raw.destroy(), HANDSHAKE_TIME)
+      handshakes.add(raw)
+      links.add(raw)
+      const [oldest] = handshakes
+      if (handshakes.size > MAX_HANDSHAKES) oldest?.destroy()
+      const decided = (): void => {
+        clearTimeout(timer)
+        handshakes.delete(raw)
+      }
+      const ended = (): void => {
+        decided()
+        links.delete(raw)
+        raw.destroy()
+        socket.destroy()
+      }
+      raw.once('close', ended)
+      socket.once('close', ended)
+      raw.on('error', () => raw.destroy())
+      socket.on('error', () => raw.destroy())
+      socket.once('secure', () => {
+        decided()
+        // TLS would also let a peer resume an earlier session; only a ticket admits.
+        if (onLink) onLink(socket)
+        else raw.destroy()
+      })
+    },
+    stop() {
       tickets.clear()
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      for (const socket of sockets) socket.destroy()
-      await closed
+      for (const link of links) link.destroy()
     },
   }
+}
+
+/** The client's side of a link over a connection that is open. Throws as `dialLink`. */
+export function openLink(raw: Duplex, ticket: Ticket, signal: AbortSignal): Promise<tls.TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ ...TLS_OPTIONS, socket: raw, ...withTicket(ticket) })
+    const timer = setTimeout(() => socket.destroy(new Error('it took too long')), HANDSHAKE_TIME)
+    const stopped = (): void => void socket.destroy(new Error('stopped'))
+    signal.addEventListener('abort', stopped, { once: true })
+    const settle = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', stopped)
+    }
+    socket.once('secureConnect', () => {
+      settle()
+      resolve(socket)
+    })
+    // Stays for good, as a link may break at any time.
+    socket.on('error', (cause) => {
+      settle()
+      raw.destroy()
+      reject(new P2pnsError('ticket_invalid', 'the other side did not take the ticket', { cause }))
+    })
+    socket.once('close', () => {
+      settle()
+      raw.destroy()
+      reject(new P2pnsError('peer_unreachable', 'the connection ended before it was a link'))
+    })
+    if (signal.aborted) stopped()
+  })
+}
+
+type OnLink = (socket: tls.TLSSocket) => void
+
+function withTicket({ id, secret }: Ticket) {
+  return { pskCallback: () => ({ identity: toHex(id), psk: secret }), checkServerIdentity: () => undefined }
 }
 
 /**
@@ -204,7 +225,7 @@ async function discardLosers(attempts: Promise<Dialled>[]): Promise<void> {
 
 /** True, once the next candidate may start. */
 async function headStart(stop: AbortSignal): Promise<boolean> {
-  await setTimeout(HEAD_START, undefined, { signal: stop }).catch(() => undefined)
+  await wait(HEAD_START, undefined, { signal: stop }).catch(() => undefined)
   return true
 }
 
@@ -222,8 +243,7 @@ function dialOne(candidate: Candidate, ticket: Ticket, stop: AbortSignal): Promi
           return true
         },
       },
-      pskCallback: () => ({ identity: toHex(ticket.id), psk: ticket.secret }),
-      checkServerIdentity: () => undefined,
+      ...withTicket(ticket),
     }
     const socket = tls.connect(options)
     readers.set(socket, reader)
@@ -249,10 +269,6 @@ function dialOne(candidate: Candidate, ticket: Ticket, stop: AbortSignal): Promi
     })
     if (stop.aborted) abort()
   })
-}
-
-function remoteOf(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`
 }
 
 function nameOf({ host, port }: Candidate): string {

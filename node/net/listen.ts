@@ -1,6 +1,8 @@
 /** Where a host listens: a port of its own choice the first time, the same again later, since others were told it. */
+import { networkInterfaces } from 'node:os'
 import type { Libp2p } from '@libp2p/interface'
 import { isError } from '../core/errors.ts'
+import { freePort } from './free-port.ts'
 import { createHost, type Host, type HostOptions } from './host.ts'
 
 /** Where the ports are kept; a table of the home's store. */
@@ -33,7 +35,10 @@ export async function startHost(
   const open = (addresses: string[]) =>
     createHost({ ...options, listen: addresses, lan: options.lan && !addresses.every(isLoopback) })
   if (listen !== undefined) return open(listen)
-  const host = await onKeptPort(ports, 'control', (port) => open([`/ip4/0.0.0.0/tcp/${port}`]))
+  const host = await onKeptPort(ports, 'control', async (kept) => {
+    const port = kept || (await freePort())
+    return open([`/ip4/0.0.0.0/tcp/${port}`, ...(hasIpv6() ? [`/ip6/::/tcp/${port}`] : [])])
+  })
   try {
     await rememberControlPort(host.libp2p, ports)
     return host
@@ -47,6 +52,10 @@ async function rememberControlPort(libp2p: Libp2p, ports: PortTable): Promise<vo
   const parts = libp2p.getMultiaddrs()[0]?.getComponents() ?? []
   const port = parts.find((part) => part.name === 'tcp')?.value
   if (port !== undefined) await ports.put('control', Number(port))
+}
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'))
 }
 
 /** Whether a multiaddr leads nowhere but to this machine. */

@@ -1,177 +1,183 @@
 /**
- * Reaching a peer for data: over the authenticated control connection it hands out a single-use ticket and the
- * addresses of its link port; the link is then dialled there. One way today, direct TCP, behind the one interface that
- * the others (reversed, punched, relayed) will stand behind too: a duplex byte stream and a word for its path.
+ * Reaching a peer for data, by every path that may work at once (docs/spec/reaching.md, "Paths"). What comes of it are
+ * links: a duplex byte stream and a word for its path, or, where a thread can dial it, the place and the ticket.
  */
-
-import { BlockList, isIP, isIPv6 } from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { randomInt } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import type { Connection, Libp2p, PeerId, Stream } from '@libp2p/interface'
-import type { Multiaddr } from '@multiformats/multiaddr'
-import { type Bytes, fromCbor, toCbor } from '../core/encoding.ts'
-import { isError, P2pnsError } from '../core/errors.ts'
-import { asBytes, asList, asText, asUint } from '../core/shape.ts'
-import { framesOf } from './frames.ts'
-import { type Candidate, createLinkServer, type LinkServer, type Ticket } from './link.ts'
-import { isNearby } from './peers.ts'
+import { setTimeout } from 'node:timers/promises'
+import type { Bytes } from '../core/encoding.ts'
+import { isError } from '../core/errors.ts'
+import { type Host, type HostPort, scopeOf } from '../core/hosts.ts'
+import type { TicketUse } from '../core/meeting.ts'
+import type { Path } from '../core/path-rank.ts'
+import { type Candidate, dialLink, type LinkServer, openLink, type Ticket } from './link.ts'
+import type { Met } from './meetings.ts'
+import { isNearby, peerOf } from './peers.ts'
+import { punchUdp } from './punch.ts'
+import { Race, type Way } from './race.ts'
+import type { Circuits } from './relayed.ts'
+import { punchTcp } from './tcp-punch.ts'
+import type { UdpPort } from './udp.ts'
+import { isWorthTrying } from './whereabouts.ts'
 
-/** A link that another peer opened. `path`: `lan` or `direct-tcp` today (docs/design.md, the command line, lists them all). */
+/** A link that another peer opened. */
 export interface Link {
   peer: string
-  path: string
+  path: Path
   stream: Duplex
 }
 
-/** Where a link to a peer can be dialled, in whatever thread will own it. */
-export interface Offer {
-  peer: string
-  candidates: Candidate[]
-  ticket: Ticket
-}
+/** Milliseconds: what direct paths are ahead of a circuit, at least and at most. Half the round trip of the call is one between the two. */
+const MIN_HEAD_START = 20
+const MAX_HEAD_START = 150
+const DIAL_TIME = 5_000
+/** Until somebody who did not take a ticket is dialled again. */
+const AGAIN = 100
 
-const PROTOCOL = '/p2pns/link/1'
-const OFFER_BYTES = 2048
-const MAX_CANDIDATES = 16
-const DIAL_TIMEOUT_MS = 10_000
-const OFFER_TIMEOUT_MS = 10_000
+export interface PathParts {
+  server: LinkServer
+  udp: UdpPort | undefined
+  /** The local port from which TCP punches start; 0: none. */
+  punchPort: () => number
+  /** Our public address, if it is known. */
+  address: () => string | undefined
+  circuits: (met: Met) => Circuits | undefined
+  /** Whether to try the birthday method. */
+  birthday: boolean
+  /** Links that others opened. */
+  onLink: (link: Link) => void
+}
 
 export class Paths {
-  readonly #libp2p: Libp2p
-  #server: LinkServer<string> | undefined
+  readonly #parts: PathParts
+  /** It takes hundreds of sockets, or datagrams a second. */
+  #isGuessing = false
 
-  constructor(libp2p: Libp2p) {
-    this.#libp2p = libp2p
+  constructor(parts: PathParts) {
+    this.#parts = parts
   }
 
-  /**
-   * Opens the link port (0: any) and offers it to peers that ask; resolves to the port. `onLink` gets every link that
-   * another peer opened. Errors: port_in_use.
-   */
-  async listen(options: {
-    port: number
-    now: () => number
-    random: (bytes: number) => Bytes
-    onLink: (link: Link) => void
-  }): Promise<number> {
-    const server = await createLinkServer<string>({
-      host: '0.0.0.0',
-      port: options.port,
-      now: options.now,
-      random: options.random,
-      onLink: (socket, peer) => options.onLink({ peer, path: pathTo(socket.remoteAddress), stream: socket }),
-    })
-    this.#server = server
-    const offer = (stream: Stream, connection: Connection) => sendOffer(server, stream, connection)
-    await this.#libp2p.handle(PROTOCOL, offer, { maxInboundStreams: 8, runOnLimitedConnection: true })
-    return server.port
+  /** Every way to whom we met, as they open, cheap ones as a rule first; ends when all have opened or failed. */
+  async *to(met: Met, signal: AbortSignal): AsyncGenerator<Way> {
+    const race = new Race(signal)
+    const { tickets } = met.secrets
+    const candidates = this.#hosts(met, 'tcp')
+    const opened = (path: Path) => (stream: Duplex) => race.opened({ path, stream })
+    if (candidates.length > 0) race.dial(candidates, tickets.direct)
+    if (met.own.hosts.some(({ use }) => use === 'tcp')) {
+      this.#parts.server.expect(tickets.reversed, nameOf(met), opened('reversed-tcp'))
+      race.begin('reversed-tcp', (stop) => setTimeout(DIAL_TIME, undefined, { signal: stop }))
+    }
+    for (const [path, use, open] of this.#punches(met)) {
+      race.begin(path, async (stop) => opened(path)(await openLink(await open(stop), tickets[use], stop)))
+    }
+    const circuits = this.#parts.circuits(met)
+    if (circuits) {
+      circuits.prepare()
+      race.begin('relayed', async (stop) => {
+        const headStart = Math.min(Math.max(met.rtt / 2, MIN_HEAD_START), MAX_HEAD_START)
+        await setTimeout(headStart, undefined, { signal: stop })
+        const stream = await circuits.call(met.peer, tickets.relayed.id)
+        opened('relayed')(await openLink(stream, tickets.relayed, stop))
+      })
+    }
+    yield* race.ways()
   }
 
-  /** Asks a peer for a ticket. Errors: peer_unreachable, timed_out, interrupted. */
-  async offerOf(peer: PeerId | Multiaddr[], signal: AbortSignal): Promise<Offer> {
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+  /** Somebody called: lets them in by every path, and comes towards them. */
+  meet(met: Met, signal: AbortSignal): void {
+    const { server, onLink } = this.#parts
+    const { tickets } = met.secrets
+    const peer = nameOf(met)
+    const race = new Race(signal)
+    const opened = (path: Path) => (stream: Duplex) => {
+      race.up(path)
+      onLink({ peer, path, stream })
+    }
+    server.expect(tickets.direct, peer, (stream) => opened(pathTo(stream.remoteAddress))(stream))
+    for (const use of ['punched-tcp', 'punched-udp', 'relayed'] as const) {
+      server.expect(tickets[use], peer, opened(use))
+    }
+    const hosts = this.#hosts(met, 'tcp')
+    if (hosts.length > 0) {
+      race.begin('reversed-tcp', async (stop) => {
+        opened('reversed-tcp')(await dialBack(hosts, tickets.reversed, stop))
+      })
+    }
+    for (const [path, , open] of this.#punches(met)) {
+      race.begin(path, async (stop) => server.accept(await open(stop)))
+    }
+  }
+
+  #hosts({ theirs, seen }: Met, use: Host['use']): HostPort[] {
+    const ours = this.#parts.address()
+    const hosts = theirs.hosts.filter((host) => host.use === use && isWorthTrying(host, seen, ours))
+    // Where their control connection comes from is the most likely to work, if they listen there.
+    return hosts.map(({ host, port }) => ({ host, port })).toSorted((a, b) => near(b, seen) - near(a, seen))
+  }
+
+  #punches(met: Met): [Path, TicketUse, (signal: AbortSignal) => Promise<Duplex>][] {
+    const { udp, punchPort } = this.#parts
+    const punches: [Path, TicketUse, (signal: AbortSignal) => Promise<Duplex>][] = []
+    const [tcpHosts, udpHosts] = [this.#hosts(met, 'punch'), this.#hosts(met, 'udp')]
+    const mine = met.own.hosts.some(({ use }) => use === 'punch')
+    if (mine && tcpHosts.length > 0) {
+      punches.push(['punched-tcp', 'punched-tcp', (signal) => punchTcp(punchPort(), tcpHosts, signal)])
+    }
+    // Of one whose NAT gives it another port for each no address may be known: it will come to us.
+    if (udp && met.theirs.hosts.some(({ use }) => use === 'udp')) {
+      punches.push(['punched-udp', 'punched-udp', (signal) => this.#punchUdp(udp, met, udpHosts, signal)])
+    }
+    return punches
+  }
+
+  async #punchUdp(port: UdpPort, met: Met, hosts: HostPort[], signal: AbortSignal): Promise<Duplex> {
+    const { isCaller, nonce, secrets } = met
+    const guessing = this.#parts.birthday && !this.#isGuessing ? birthdayOf(met) : undefined
+    // Also where it is seen from: there it has a port that can only be guessed.
+    const theirs = guessing === 'guess' ? [...hosts, { host: met.seen.host, port: 1024 }] : hosts
+    const common = { port, isCaller, nonce, key: secrets.probeKey, theirs, random: randomInt, signal }
+    if (!guessing) return punchUdp(common)
+    this.#isGuessing = true
     try {
-      const connection = await this.#libp2p.dial(peer, { signal: stop })
-      const { ticket, candidates } = parseOffer(await readOffer(connection, stop))
-      return { peer: connection.remotePeer.toString(), candidates: inOrder(candidates, hostOf(connection)), ticket }
-    } catch (cause) {
-      if (signal.aborted) throw new P2pnsError('interrupted', 'The dial was stopped', { cause })
-      if (stop.aborted) throw new P2pnsError('timed_out', `The peer ${String(peer)} did not answer in time`, { cause })
-      if (isError(cause)) throw cause
-      throw new P2pnsError('peer_unreachable', `The peer ${String(peer)} cannot be reached`, { cause })
+      return await punchUdp({ ...common, birthday: guessing })
+    } finally {
+      this.#isGuessing = false
     }
   }
-
-  async stop(): Promise<void> {
-    await this.#server?.stop()
-  }
 }
 
-async function sendOffer(server: LinkServer<string>, stream: Stream, connection: Connection): Promise<void> {
-  const ticket = server.issue(connection.remotePeer.toString())
-  const hosts = [...new Set([localHostOf(connection), ...interfaceHosts()])].filter((host) => host !== undefined)
-  const offer = [1, ticket.id, ticket.secret, hosts.slice(0, MAX_CANDIDATES).map((host) => [host, server.port])]
-  const signal = AbortSignal.timeout(OFFER_TIMEOUT_MS)
-  try {
-    await framesOf(stream, OFFER_BYTES).write(toCbor(offer), { signal })
-    await stream.close({ signal })
-  } catch (error) {
-    stream.abort(error as Error)
-  }
-}
-
-async function readOffer(connection: Connection, signal: AbortSignal): Promise<Bytes> {
-  const stream = await connection.newStream(PROTOCOL, { signal, runOnLimitedConnection: true })
-  try {
-    const bytes = (await framesOf(stream, OFFER_BYTES).read({ signal })).subarray()
-    void stream.close().catch(() => {})
-    return bytes
-  } catch (error) {
-    stream.abort(error as Error)
-    throw error
-  }
-}
-
-/** `[1, ticket id, secret, [[host, port], ...]]` (docs/spec/transfer.md). Errors: malformed, too_large. */
-function parseOffer(bytes: Bytes): { ticket: Ticket; candidates: Candidate[] } {
-  const what = 'A link offer'
-  const [version, id, secret, list] = asList(fromCbor(bytes, OFFER_BYTES, what), what, 4)
-  if (asUint(version, what, 1) !== 1) throw new P2pnsError('malformed', `${what} has an unknown version`)
-  const candidates = asList(list, what, 1, MAX_CANDIDATES).map((item) => {
-    const [host, port] = asList(item, what, 2)
-    const candidate = { host: asText(host, what), port: asUint(port, what, 65_535) }
-    // A name would be looked up in the DNS for whoever asks us to.
-    if (isIP(candidate.host) === 0 || candidate.port === 0) {
-      throw new P2pnsError('malformed', `${what} names something else than an IP address and a port`)
+/** The caller knows the ticket when it has the answer, which may take longer than to come to it. */
+async function dialBack(hosts: Candidate[], ticket: Ticket, stop: AbortSignal): Promise<Duplex> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(DIAL_TIME)])
+  for (;;) {
+    try {
+      const { socket } = await dialLink(hosts, ticket, { signal, timeout: DIAL_TIME })
+      return socket
+    } catch (error) {
+      if (!isError(error, 'ticket_invalid')) throw error
+      await setTimeout(AGAIN, undefined, { signal })
     }
-    return candidate
-  })
-  return { ticket: { id: asBytes(id, what, 16), secret: asBytes(secret, what, 32), expires: 0 }, candidates }
+  }
 }
 
-/** The address that the control connection reached (`seen`) comes first: it is the most likely to work. */
-function inOrder(candidates: Candidate[], seen: string | undefined): Candidate[] {
-  const [{ port }] = candidates as [Candidate]
-  const first = seen === undefined ? [] : [{ host: seen, port }]
-  // Nobody else may send us to the services of our own machine.
-  return [...first, ...candidates.filter(({ host }) => host !== seen && !isThisMachine(host))]
+/** What one side of a pair does of which exactly one has another public port for everybody. */
+function birthdayOf({ own, theirs }: Met): 'open' | 'guess' | undefined {
+  if (own.mapping === 'symmetric' && theirs.mapping === 'independent' && theirs.filtering !== 'independent')
+    return 'open'
+  if (own.mapping === 'independent' && theirs.mapping === 'symmetric' && own.filtering !== 'independent') return 'guess'
+  return undefined
 }
 
-const THIS_MACHINE = new BlockList()
-THIS_MACHINE.addSubnet('127.0.0.0', 8)
-THIS_MACHINE.addSubnet('0.0.0.0', 8)
-THIS_MACHINE.addSubnet('::', 127, 'ipv6')
-
-function isThisMachine(host: string): boolean {
-  return THIS_MACHINE.check(host, isIPv6(host) ? 'ipv6' : 'ipv4')
+function near({ host }: HostPort, seen: HostPort): number {
+  return host === seen.host ? 2 : scopeOf(host) === 'private' ? 1 : 0
 }
 
-/** The IP address at the other end of a direct connection; undefined for a relayed one. */
-function hostOf(connection: Connection): string | undefined {
-  return connection.remoteAddr.toString().includes('/p2p-circuit') ? undefined : ipOf(connection.remoteAddr)
-}
-
-/** Loopback, if the other side is on this machine: there may be no interface to offer. */
-function localHostOf(connection: Connection): string | undefined {
-  const remote = hostOf(connection)
-  return remote !== undefined && isThisMachine(remote) ? remote : undefined
-}
-
-function ipOf(address: Multiaddr): string | undefined {
-  return address.getComponents().find((part) => part.name === 'ip4' || part.name === 'ip6')?.value
-}
-
-function interfaceHosts(): string[] {
-  return (
-    Object.values(networkInterfaces())
-      .flatMap((addresses) => addresses ?? [])
-      // A link-local IPv6 address means nothing without the interface that it is on.
-      .filter((address) => !address.internal && !(address.scopeid !== undefined && address.scopeid > 0))
-      .map((address) => address.address)
-  )
+function nameOf({ peer }: { peer: Bytes }): string {
+  return peerOf(peer).toString()
 }
 
 /** The word for the path to a link at `host`. */
-export function pathTo(host: string | undefined): string {
+export function pathTo(host: string | undefined): Path {
   return isNearby(host) ? 'lan' : 'direct-tcp'
 }
