@@ -44,6 +44,8 @@ export interface Hosting {
   /** Multiaddrs. */
   listen?: string[]
   limits?: Limits
+  birthday?: boolean
+  portMapping?: boolean
   /** `upstream` is `IP:port`. */
   dns?: HostPort & { upstream?: string }
 }

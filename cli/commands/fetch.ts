@@ -76,5 +76,5 @@ function summary({ bytes, seconds, resumed, peers }: Fetched): string {
   const moved = bytes - resumed
   const rate = seconds > 0 && moved > 0 ? ` (${formatBytes(Math.round(moved / seconds))}/s)` : ''
   const here = resumed > 0 ? `; ${formatBytes(resumed)} were already here` : ''
-  return `${formatBytes(bytes)} in ${formatSeconds(seconds)}${rate} from ${count(peers.length, 'peer')}${here}`
+  return `${formatBytes(bytes)} in ${formatSeconds(seconds)}${rate} from ${count(new Set(peers.map(({ peer }) => peer)).size, 'peer')}${here}`
 }

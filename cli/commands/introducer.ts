@@ -1,10 +1,15 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import type { AccessOptions } from '../../introducer/access.ts'
+import { P2pnsError } from '../../node/core/errors.ts'
 import { introducerFolder } from '../home.ts'
 import { untilAborted } from '../interrupt.ts'
 import { addExamples, collect, formatHostPort, type HostPort, hostPort } from '../options.ts'
 import type { OpenSession } from '../session.ts'
 
 interface Options {
+  access: AccessOptions['policy']
+  peer?: string[]
+  token?: string
   listen?: string[]
   witness?: string[]
   http?: HostPort
@@ -24,11 +29,19 @@ export function defineIntroducer(program: Command, open: OpenSession): void {
       'address of another witness of its realm, ending in /p2p/ID; repeatable, and remembered; its own may be among them',
       collect,
     )
+    .addOption(
+      new Option('--access <policy>', 'whom to serve; `token` is those whose address for it ends in `?token=WORD`')
+        .choices(['everyone', 'allowlist', 'denylist', 'token'])
+        .default('everyone'),
+    )
+    .option('--peer <id>', 'a peer id of the list; repeatable', collect)
+    .option('--token <word>', 'the word that peers have to know')
     .option('--http <host:port>', 'serve GET /healthz and /metrics here; port 0 means any', hostPort)
-    .action(async ({ listen, witness: witnesses, http }: Options, command: Command) => {
+    .action(async ({ listen, witness: witnesses, http, ...whom }: Options, command: Command) => {
       const session = open(command)
+      const access = accessFrom(whom)
       const home = introducerFolder(session.home)
-      const introducer = await session.engine.createIntroducer({ home, listen, witnesses, http })
+      const introducer = await session.engine.createIntroducer({ home, listen, witnesses, http, access })
       try {
         const { address, addresses, realm } = introducer
         const page = introducer.http && formatHostPort(introducer.http)
@@ -61,4 +74,20 @@ export function defineIntroducer(program: Command, open: OpenSession): void {
     ['p2pns introducer --witness ADDR1 --witness ADDR2 --witness ADDR3', 'one of four that witness names together'],
     ['p2pns introducer --http 127.0.0.1:8080', 'with a health check and metrics'],
   ])
+}
+
+function accessFrom({
+  access,
+  peer = [],
+  token,
+}: Pick<Options, 'access' | 'peer' | 'token'>): AccessOptions | undefined {
+  switch (access) {
+    case 'everyone':
+      return undefined
+    case 'token':
+      if (!token) throw new P2pnsError('usage', '--access token needs --token WORD')
+      return { policy: access, token }
+    default:
+      return { policy: access, peers: peer }
+  }
 }

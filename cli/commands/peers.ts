@@ -25,11 +25,7 @@ export function definePeers(program: Command, open: OpenSession): void {
   addExamples(command, [['p2pns peers', 'the connections of the running node']])
 }
 
-function peerRow({ peer, path, rtt, address, introducer }: PeerStatus): string[] {
-  return [
-    peer,
-    path,
-    rtt === undefined ? '-' : `${rtt.toFixed(1)} ms`,
-    introducer ? `${address} (introducer)` : address,
-  ]
+function peerRow({ peer, path, rtt, address, introducer, use, why }: PeerStatus): string[] {
+  const place = introducer ? `${address} (introducer)` : use === 'control' ? address : use
+  return [peer, path, rtt === undefined ? '-' : `${rtt.toFixed(1)} ms`, why ? `${place}: ${why}` : place]
 }

@@ -31,6 +31,7 @@ function statusLines(status: Status): string[] {
     addresses: status.addresses,
     introducers: formatIntroducers(status),
     peers: count(status.peers, 'peer'),
+    reach: reachLine(status.reach),
     dns: status.dns ?? 'off',
     names: status.names.map(({ name, keyName, until }) => `${name}  ${keyName}${until ? `  until ${until}` : ''}`),
     shares: status.shares.map(
@@ -38,4 +39,19 @@ function statusLines(status: Status): string[] {
     ),
     warnings: status.warnings,
   })
+}
+
+const MAPPINGS = {
+  unknown: 'NAT not known yet',
+  independent: 'a NAT that can be punched',
+  symmetric: 'a NAT with another port for every connection',
+  blocked: 'no UDP',
+} as const
+
+/** How others get here; `p2pns doctor` says more. */
+function reachLine({ nat, portMapping, places }: Status['reach']): string {
+  const net = nat.mapping === 'independent' && !nat.translated ? 'no NAT' : MAPPINGS[nat.mapping]
+  const address = nat.address ? ` at ${nat.address}` : ''
+  const mapped = portMapping === 'mapped' ? ', port mapped' : ''
+  return `${net}${address}${mapped}, called over ${count(places.length, 'introducer')}`
 }

@@ -21,6 +21,8 @@ interface Options extends LimitOptions {
   listen?: string[]
   dns: HostPort | false
   upstream?: HostPort
+  birthday: boolean
+  portMapping: boolean
 }
 
 /** Not 53, which only root may have, and not 5353, which is mDNS. */
@@ -39,6 +41,8 @@ export function defineUp(program: Command, open: OpenSession): void {
     )
     .option('--no-dns', 'run without the DNS resolver')
     .option('--upstream <host:port>', 'DNS server that is asked for every name outside .p2p', hostPort)
+    .option('--no-port-mapping', 'do not ask the router to let others in')
+    .option('--no-birthday', 'do not try many ports against a NAT that gives every connection another one')
     .action(async (options: Options, command: Command) => {
       const session = open(command)
       const running = await session.engine.connectNode(session.home)
@@ -47,9 +51,11 @@ export function defineUp(program: Command, open: OpenSession): void {
         throw new P2pnsError('node_running', `A node already runs in ${session.home}`)
       }
       const { introducer: introducers, listen } = options
+      // What a person does not forbid is left to the node.
+      const [birthday, portMapping] = [options.birthday, options.portMapping].map((may) => (may ? undefined : false))
       const upstream = options.upstream && formatHostPort(options.upstream)
       const dns = options.dns ? { ...options.dns, upstream } : undefined
-      const hosting = { introducers, listen, dns, ...limitsFrom(options) }
+      const hosting = { introducers, listen, dns, birthday, portMapping, ...limitsFrom(options) }
       await hostNode(session, hosting, async (node) => {
         const status = await node.status()
         session.output.data(ready(status), readyLines(status))

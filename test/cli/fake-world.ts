@@ -21,6 +21,20 @@ export const STATUS: Status = {
   peers: 1,
   names: [{ name: 'alice.p2p', keyName: KEY_NAME, seq: '1', until: '2027-02-18T00:00:00.000Z' }],
   shares: [{ cid: CID, path: '/home/alice/photos', bytes: 20_000_000, files: 3 }],
+  reach: {
+    nat: {
+      mapping: 'independent',
+      filtering: 'address-and-port',
+      translated: true,
+      keepsPort: true,
+      double: false,
+      hairpin: false,
+      mapped: { host: '198.51.100.7', port: 4001 },
+      address: '198.51.100.7',
+    },
+    portMapping: 'mapped',
+    places: ['12D3KooWMeet'],
+  },
   warnings: ['alice.p2p ends in 5 days'],
 }
 
@@ -60,8 +74,15 @@ export function fakeNode(calls: unknown[][], overrides: Partial<P2pnsNode> = {})
     },
     status: async () => STATUS,
     peers: async () => [
-      { peer: '12D3KooWMeet', address: '/ip4/127.0.0.1/tcp/2', path: 'direct-tcp', rtt: 0.42, introducer: true },
-      { peer: '12D3KooWPeer', address: '/ip4/127.0.0.1/tcp/3', path: 'lan', introducer: false },
+      {
+        peer: '12D3KooWMeet',
+        address: '/ip4/127.0.0.1/tcp/2',
+        path: 'direct-tcp',
+        rtt: 0.42,
+        introducer: true,
+        use: 'control',
+      },
+      { peer: '12D3KooWPeer', address: '/ip4/127.0.0.1/tcp/3', path: 'lan', introducer: false, use: 'control' },
     ],
     keys: async () => [{ name: 'alice.p2p', keyName: KEY_NAME, use: 'zone' }],
     clearCache: async () => note('clearCache'),

@@ -72,7 +72,13 @@ test('an error that is not ours is reported as a bug, in one line, with exit cod
 })
 
 test('control characters from outside never reach the terminal', async () => {
-  const peer = { peer: '12D3\x1b[2J', address: '/ip4/1.2.3.4/\u202Etcp', path: 'lan', introducer: false }
+  const peer = {
+    peer: '12D3\x1b[2J',
+    address: '/ip4/1.2.3.4/\u202Etcp',
+    path: 'lan',
+    introducer: false,
+    use: 'control' as const,
+  }
   const { out } = await runFake(['peers'], { running: true, node: { peers: async () => [peer] } })
   assert.equal(out, '12D3\\u{1b}[2J  lan  -  /ip4/1.2.3.4/\\u{202e}tcp\n')
 })
