@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import * as fs from 'node:fs'
 import * as net from 'node:net'
 import * as path from 'node:path'
+import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { toHex } from '../../dist/node/core/encoding.js'
 import { keyPairFromSeed } from '../../dist/node/core/keys.js'
@@ -12,7 +13,8 @@ import type { PeerWay } from '../../dist/node/files/peer-link.js'
 import { Seeder } from '../../dist/node/files/seed.js'
 import { sharePath } from '../../dist/node/files/share.js'
 import { shareSource } from '../../dist/node/files/share-source.js'
-import { createLinkServer, type LinkServer } from '../../dist/node/net/link.js'
+import { createLinkServer } from '../../dist/node/net/link.js'
+import { type LinkPort, linkPort } from '../helpers/link-port.ts'
 
 export type BenchRequest =
   | { type: 'share' | 'serveRaw'; source: string }
@@ -37,39 +39,35 @@ export interface BenchAnswer {
 }
 
 const HOST = '127.0.0.1'
-let server: LinkServer<string>
+let server: LinkPort
 
 async function share(source: string): Promise<Partial<BenchAnswer>> {
   const seeder = new Seeder({ now: () => performance.now(), random: (end) => randomInt(end) })
   const leaves = path.join(path.dirname(source), 'leaves')
   const shared = await sharePath(source, { pair: keyPairFromSeed(randomBytes(32)), created: 0, leaves })
   seeder.add(shared.manifest.id, shareSource(shared))
-  server = await createLinkServer<string>({
-    host: HOST,
-    port: 0,
-    now: Date.now,
-    random: randomBytes,
-    onLink: (socket) => void seeder.serve(socket, 'fetcher'),
-  })
+  server = await linkPort({ createServer: createLinkServer, onLink: (socket) => void seeder.serve(socket, 'fetcher') })
   return { id: shared.manifest.id }
 }
 
 async function fetchOver(request: BenchRequest & { type: 'fetch' }): Promise<Partial<BenchAnswer>> {
   const { id, port, tickets, out } = request
   const started = performance.now()
-  const wayOf = ({ id, secret }: BenchTicket): PeerWay => ({
-    peer: 'seeder',
-    way: {
-      candidates: [{ host: HOST, port }],
-      ticket: { id: Buffer.from(id, 'hex'), secret: Buffer.from(secret, 'hex'), expires: 0 },
-    },
-    again: async () => wayOf(tickets.pop() as BenchTicket),
-  })
-  async function* links(): AsyncGenerator<PeerWay> {
-    yield wayOf(tickets.pop() as BenchTicket)
+  const ways = new PassThrough({ objectMode: true })
+  const open = (): void => {
+    const { id, secret } = tickets.pop() as BenchTicket
+    const ticket = { id: Buffer.from(id, 'hex'), secret: Buffer.from(secret, 'hex') }
+    const way: PeerWay = {
+      peer: 'seeder',
+      way: { candidates: [{ host: HOST, port }], ticket },
+      again: async () => open(),
+      ended: () => ways.end(),
+    }
+    ways.write(way)
   }
+  open()
   const { signal } = new AbortController()
-  await fetchContent({ id, links: links(), out, random: (end) => randomInt(end), signal })
+  await fetchContent({ id, links: ways as AsyncIterable<PeerWay>, out, random: (end) => randomInt(end), signal })
   return { seconds: (performance.now() - started) / 1000 }
 }
 

@@ -1,14 +1,14 @@
 /** One source of bench/hostile.ts: serves a file, honestly or with a lie, to whoever has one of the tickets it gives out over IPC. */
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { type Duplex, duplexPair } from 'node:stream'
 import { toHex } from '../../node/core/encoding.ts'
 import { keyPairFromSeed } from '../../node/core/keys.ts'
-import { Limiter } from '../../node/files/limiter.ts'
+import { Limiter } from '../../node/core/limiter.ts'
 import { Seeder } from '../../node/files/seed.ts'
 import { sharePath } from '../../node/files/share.ts'
 import { shareSource } from '../../node/files/share-source.ts'
-import { createLinkServer } from '../../node/net/link.ts'
 import { corrupt, type Lie, lieOver, stall, swap, truncate, type When } from '../files/lies.ts'
+import { linkPort } from '../helpers/link-port.ts'
 
 export const LIES: Record<string, (when: When) => Lie> = { corrupt, truncate, swap, stall }
 
@@ -28,13 +28,9 @@ export interface PeerAnswer {
 
 const seeder = new Seeder({ now: () => performance.now(), random: (end) => randomInt(end) })
 let lies = 0
-const server = await createLinkServer<string | undefined>({
-  host: '127.0.0.1',
-  port: 0,
-  now: Date.now,
-  random: randomBytes,
+const server = await linkPort({
   onLink: (socket, name) => {
-    const lie = LIES[name ?? '']
+    const lie = LIES[name]
     if (lie) lieTo(socket, lie)
     else void seeder.serve(socket, 'fetcher')
   },
@@ -58,7 +54,7 @@ async function perform(request: PeerRequest): Promise<Partial<PeerAnswer>> {
       return { id: share.manifest.id, port: server.port }
     }
     case 'ticket': {
-      const { id, secret } = server.issue(request.lie)
+      const { id, secret } = server.issue(request.lie ?? '')
       return { ticket: { id: toHex(id), secret: toHex(secret) } }
     }
     case 'lies': {

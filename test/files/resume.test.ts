@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, fork } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
@@ -9,7 +9,7 @@ import { toHex } from '../../node/core/encoding.ts'
 import { CHUNK_SIZE, leafHash } from '../../node/core/tree.ts'
 import { Layout } from '../../node/files/layout.ts'
 import { MapShape, readMarks } from '../../node/files/map.ts'
-import { createLinkServer } from '../../node/net/link.ts'
+import { linkPort } from '../helpers/link-port.ts'
 import { bytesOf, fetchFrom, linksOf, linkTo, seederOf, shareBytes, shareFiles, tempFolder } from './rig.ts'
 
 const CHUNKS = 120
@@ -91,11 +91,7 @@ test('kill -9 at any moment never leaves a wrong file, and what was marked is no
   const out = path.join(folder, 'y')
   const share = await shareBytes(path.join(folder, 'x'), BIG)
   const seeder = seederOf(share)
-  const server = await createLinkServer<string>({
-    host: '127.0.0.1',
-    port: 0,
-    now: Date.now,
-    random: randomBytes,
+  const server = await linkPort({
     onLink: (socket) => void seeder.serve(socket, 'fetcher'),
   })
   t.after(() => server.stop())

@@ -17,12 +17,13 @@ import { keyPairFromSeed } from '../../node/core/keys.ts'
 import { RECORD_KINDS } from '../../node/core/records.ts'
 import { DHT_PROTOCOL } from '../../node/net/dht.ts'
 import { createHost, type Host, type Role } from '../../node/net/host.ts'
+import type { Takers } from '../../node/net/one-port.ts'
 import { LOOPBACK } from './testnet.ts'
 
 export async function honestHost(
   t: Pick<TestContext, 'after'>,
   seed: string,
-  options: { role?: Role; datastore?: Datastore; now?: () => number } = {},
+  options: { role?: Role; datastore?: Datastore; takers?: Takers; now?: () => number } = {},
 ): Promise<Host> {
   const host = await createHost({
     key: keyPairFromSeed(createHash('sha256').update(seed).digest()),
@@ -30,6 +31,7 @@ export async function honestHost(
     datastore: options.datastore ?? new MemoryDatastore(),
     role: options.role ?? 'peer',
     lan: false,
+    takers: options.takers ?? {},
     now: options.now ?? Date.now,
   })
   t.after(() => host.stop())

@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { Processes } from '../../cli/demo/processes.ts'
 import type { Fetched, Resolved } from '../../node/contract.ts'
 import { temporaryFolder } from '../helpers/folder.ts'
-import { cannotRun, createMachines, type Machine } from './lab.ts'
+import { cannotRun, createMachines, type Machine } from './machines.ts'
 
 const hasDig = spawnSync('dig', ['-v']).error === undefined
 

@@ -12,7 +12,10 @@ import { pairOf } from '../helpers/zones.ts'
 
 async function start(t: TestContext, ports: PortTable, listen?: string[]): Promise<Host> {
   const datastore = new MemoryDatastore()
-  const host = await startHost({ key: pairOf(1), listen, datastore, role: 'peer', lan: false, now: Date.now }, ports)
+  const host = await startHost(
+    { key: pairOf(1), listen, datastore, role: 'peer', lan: false, takers: {}, now: Date.now },
+    ports,
+  )
   t.after(() => host.stop())
   return host
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import * as path from 'node:path'
@@ -7,20 +6,25 @@ import { type TestContext, test } from 'node:test'
 import { CID } from 'multiformats/cid'
 import { Content } from '../../node/content.ts'
 import { toHex } from '../../node/core/encoding.ts'
-import { keyPairFromSeed } from '../../node/core/keys.ts'
 import { manifestDhtKey } from '../../node/core/manifest.ts'
 import type { Host } from '../../node/net/host.ts'
 import { createRecordNetwork } from '../../node/net/record-network.ts'
 import { type Published, Publisher } from '../../node/publisher.ts'
 import type { Table } from '../../node/store.ts'
 import { temporaryFolder } from '../helpers/folder.ts'
-import { honestHost, meet } from '../helpers/hosts.ts'
+import { meet } from '../helpers/hosts.ts'
+import { reachingHost } from '../helpers/reaching.ts'
 import { memoryTable } from '../helpers/table.ts'
 import { Clock, FakeNetwork, startHome } from './harness.ts'
 
 /** The content of a node with a real host: no names, tables in memory that a second `open` finds again. */
 async function machine(t: TestContext, seed: string) {
-  const host = await honestHost(t, seed)
+  let content: Content
+  const { host, key, reach } = await reachingHost(
+    t,
+    seed,
+    ({ stream, peer }) => void content.sharing.serve(stream, peer),
+  )
   const tables = new Map<string, Table<unknown>>()
   const table = <T>(name: string): Table<T> => {
     const found = tables.get(name) ?? memoryTable<unknown>()
@@ -34,9 +38,9 @@ async function machine(t: TestContext, seed: string) {
   const home = await fs.mkdtemp(path.join(tmpdir(), 'p2pns-content-'))
   t.after(() => fs.rm(home, { recursive: true, force: true }))
   const open = async () => {
-    const content = await Content.open({
+    content = await Content.open({
       host,
-      key: keyPairFromSeed(createHash('sha256').update(seed).digest()),
+      key,
       store: { table, datastore: host.records, close: async () => {} },
       network,
       publisher: new Publisher(published, network, Date.now),
@@ -45,15 +49,13 @@ async function machine(t: TestContext, seed: string) {
       limits: {},
       visitor: false,
       now: Date.now,
+      reach: () => reach,
     })
-    t.after(() => content.stop())
-    return content
+    const opened = content
+    t.after(() => opened.stop())
+    return opened
   }
-  const stop = async (content: Content) => {
-    await content.stop()
-    await host.libp2p.unhandle('/p2pns/link/1')
-  }
-  return { host, open, stop, published, shares: table('shares') }
+  return { host, open, published, shares: table('shares') }
 }
 
 async function announced(by: Host, seenFrom: Host, id: string): Promise<boolean> {
@@ -116,7 +118,7 @@ test('a share ends by its CID or its path, and stays ended after a restart', asy
     assert.equal(await owner.sharing.unshare(cid), false)
     assert.equal(await announcing(a.host), 0)
   }
-  await a.stop(owner)
+  await owner.stop()
   assert.deepEqual((await a.open()).sharing.shares(), [])
   for (const table of [a.shares, a.published]) assert.deepEqual(await Array.fromAsync(table.entries()), [])
 })
@@ -130,7 +132,7 @@ test('a share whose path is away is neither served nor announced until it is bac
   await fs.writeFile(file, 'content')
   const { cid } = await owner.sharing.share(file)
   const restart = async () => {
-    await a.stop(owner)
+    await owner.stop()
     owner = await a.open()
   }
   await fs.rename(file, away)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { duplexPair } from 'node:stream'
 import { test } from 'node:test'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import type { PeerId } from '@libp2p/interface'
@@ -8,6 +9,7 @@ import { P2pnsError } from '../../node/core/errors.ts'
 import type { PeerWay } from '../../node/files/peer-link.ts'
 import { PeerSearch, type PeerSource } from '../../node/find-peers.ts'
 import type { ProviderPeer } from '../../node/net/dht.ts'
+import type { Way } from '../../node/net/race.ts'
 import { pairOf } from '../helpers/leases.ts'
 
 const peerId = (n: number) => peerIdFromPublicKey(publicKeyFromRaw(pairOf(n).publicKey))
@@ -18,8 +20,17 @@ const provider = (n: number, ...addresses: string[]): ProviderPeer => ({
 })
 const hint = (n: number, address = '/ip4/198.51.100.1/tcp/1') => multiaddr(`${address}/p2p/${peerId(n).toString()}`)
 
-/** A network in which every dial is written down, and those `answers` says come to something. */
-function world(providers: ProviderPeer[], answers: (to: string) => boolean, changes: Partial<PeerSource> = {}) {
+const dialled = (): Way => ({
+  candidates: [],
+  ticket: { id: new Uint8Array(16), secret: new Uint8Array(32) },
+})
+
+/** A network in which every dial is written down, and those `answers` says come to the ways that `ways` makes. */
+function world(
+  providers: ProviderPeer[],
+  answers: (to: string) => boolean,
+  { ways = () => [dialled()], ...changes }: Partial<PeerSource> & { ways?: () => Way[] } = {},
+) {
   const dials: string[] = []
   let most = 0
   let now = 0
@@ -32,25 +43,26 @@ function world(providers: ProviderPeer[], answers: (to: string) => boolean, chan
     remembered: async () => [],
     isLocal: () => false,
     now: () => 0,
-    offerOf: async (to: PeerId | Multiaddr[]) => {
-      dials.push(String(to))
+    reach: async (peer: PeerId, addresses: readonly Multiaddr[]) => {
+      const to = String(addresses)
+      dials.push(to)
       most = Math.max(most, ++now)
       await new Promise((resolve) => setImmediate(resolve))
-      if (!answers(String(to))) {
+      if (!answers(to)) {
         now--
         throw new P2pnsError('peer_unreachable', 'nobody is there')
       }
-      return {
-        peer: String(to),
-        candidates: [],
-        ticket: { id: new Uint8Array(16), secret: new Uint8Array(32), expires: 0 },
-      }
+      return { peer: peer.toString(), ways: open(ways()) }
     },
     random: (end) => end - 1,
     ...changes,
   }
   const found = noting(waysTo(source, []), links, () => now--)
   return { source, found, dials, links, most: () => most }
+}
+
+async function* open(ways: Way[]): AsyncGenerator<Way> {
+  yield* ways
 }
 
 /** What a search finds, with no patience where nobody is. */
@@ -84,7 +96,7 @@ test('the publisher is found behind a hundred dead provider records', async () =
     peers.push(peer)
     break
   }
-  assert.deepEqual(peers, [last])
+  assert.deepEqual(peers, [peerId(1).toString()])
   assert.equal(most(), 32)
 })
 
@@ -97,7 +109,7 @@ test('a fetch dials no more than two hundred times', async () => {
   assert.equal(dials.length, 200)
 })
 
-test('thirty-two links are open at a time, and one that closes makes room for another', async () => {
+test('thirty-two peers are reached at a time, and one whose link closes makes room for another', async () => {
   const { found, links, dials } = world(
     Array.from({ length: 40 }, (_, i) => provider(i + 1)),
     () => true,
@@ -111,7 +123,7 @@ test('thirty-two links are open at a time, and one that closes makes room for an
   await found.return(undefined)
 })
 
-test('a search that is left while all links are open ends', async () => {
+test('a search that is left while all peers are reached ends', async () => {
   const stop = new AbortController()
   const { source } = world(
     Array.from({ length: 40 }, (_, i) => provider(i + 1)),
@@ -164,4 +176,87 @@ test('sixteen addresses of a peer are tried, whatever it claims', async () => {
   const { found, dials } = world([provider(1, ...many)], () => false)
   for await (const _ of found) assert.fail('nobody answers')
   assert.equal(dials[0]?.split(',').length, 16)
+})
+
+test('several ways of one peer count as one peer, which makes room when the last of them has ended', async () => {
+  const { found, links, dials } = world(
+    Array.from({ length: 40 }, (_, i) => provider(i + 1)),
+    () => true,
+    { ways: () => [dialled(), dialled()] },
+  )
+  for (let i = 0; i < 64; i++) await found.next()
+  assert.equal(dials.length, 32)
+  const [one, other, ...more] = links.filter(({ peer }) => peer === links[0]?.peer)
+  assert.deepEqual(more, [])
+  const next = found.next()
+  one?.ended?.({ served: false, useless: true })
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(dials.length, 32)
+  other?.ended?.({ served: false, useless: true })
+  assert.equal((await next).done, false)
+  assert.equal(dials.length, 33)
+  await found.return(undefined)
+})
+
+test('a peer that served is tried again when all its links have ended, and one that did not is not', async () => {
+  const { source, dials } = world([], () => true, { ways: () => [dialled(), dialled()] })
+  const found = waysTo(source, [hint(5)])
+  const ways = [await found.next(), await found.next()]
+  ways[0]?.value?.ended?.({ served: true, useless: false })
+  const again = found.next()
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(dials.length, 1)
+  ways[1]?.value?.ended?.({ served: false, useless: false })
+  const more = [await again, await found.next()]
+  assert.deepEqual(dials, [String(hint(5)), String(hint(5))])
+  for (const { value } of more) value?.ended?.({ served: false, useless: false })
+  assert.equal((await found.next()).done, true)
+  assert.equal(dials.length, 2)
+})
+
+test('a peer of no use is not tried again, though it served before', async () => {
+  const { source, dials } = world([], () => true, { ways: () => [dialled(), dialled()] })
+  const found = waysTo(source, [hint(5)])
+  const ways = [await found.next(), await found.next()]
+  ways[0]?.value?.ended?.({ served: true, useless: false })
+  ways[1]?.value?.ended?.({ served: true, useless: true })
+  assert.equal((await found.next()).done, true)
+  assert.equal(dials.length, 1)
+})
+
+test('more ways to a peer that is reached come when they are asked for, and keep the peer', async () => {
+  const { source, dials } = world([], () => true)
+  const found = waysTo(source, [hint(5)])
+  const first = (await found.next()).value
+  const more = first?.again?.()
+  // While more are looked for the peer is not given up.
+  first?.ended?.({ served: false, useless: false })
+  const second = await found.next()
+  assert.equal(second.value?.peer, peerId(5).toString())
+  await more
+  assert.deepEqual(dials, [String(hint(5)), String(hint(5))])
+  second.value?.ended?.({ served: false, useless: false })
+  assert.equal((await found.next()).done, true)
+})
+
+test('links that come and are not taken are closed, also those that come too late', async () => {
+  const [early, late] = [duplexPair(), duplexPair()]
+  const release = Promise.withResolvers<void>()
+  async function* ways(): AsyncGenerator<Way> {
+    yield dialled()
+    yield { path: 'relayed', stream: early[0] }
+    await release.promise
+    yield { path: 'direct-tcp', stream: late[0] }
+  }
+  const { source } = world([], () => true, {
+    reach: async (peer) => ({ peer: peer.toString(), ways: ways() }),
+  })
+  const found = waysTo(source, [hint(5)])
+  await found.next()
+  await new Promise((resolve) => setImmediate(resolve))
+  await found.return(undefined)
+  assert.equal(early[0].destroyed, true)
+  release.resolve()
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(late[0].destroyed, true)
 })

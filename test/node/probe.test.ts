@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
+import type { PeerId } from '@libp2p/interface'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Progress } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { keyPairFromSeed, sha256 } from '../../node/core/keys.ts'
 import { ProbeSource, probeManifest } from '../../node/files/probe-source.ts'
-import { Paths } from '../../node/net/paths.ts'
 import { type ProbeParts, probe } from '../../node/probe.ts'
 import { seederWith } from '../files/rig.ts'
-import { honestHost } from '../helpers/hosts.ts'
+import { reachingHost } from '../helpers/reaching.ts'
 import { addressOf as addressOfKey } from './harness.ts'
 
 const MIB = 1024 * 1024
@@ -18,26 +17,16 @@ const addressOf = (seed: string) => multiaddr(addressOfKey(keyPairFromSeed(sha25
 const idIn = (address: Multiaddr) => address.toString().split('/p2p/')[1] as string
 
 /** A node whose network a test scripts: nobody is asked unless it says so. */
-function scripted(options: { peers?: Multiaddr[]; ping?: (signal: AbortSignal) => Promise<number> } = {}) {
+function scripted(options: { peers?: Multiaddr[] } = {}) {
   const asked: string[] = []
   const parts = {
-    host: {
-      libp2p: {
-        services: { ping: { ping: (_: unknown, { signal }: { signal: AbortSignal }) => options.ping?.(signal) } },
-      },
-    },
     peersOf: async () => options.peers ?? [],
-    offerOf: async (to: Multiaddr[]) => {
-      asked.push(String(to))
-      return { peer: idIn(to[0] ?? addressOf('x')), candidates: [], ticket: {} }
+    reach: async (peer: PeerId, addresses: readonly Multiaddr[]) => {
+      asked.push(`${peer.toString()} at ${addresses.join()}`)
+      throw new P2pnsError('peer_unreachable', 'nobody answers')
     },
-  } as unknown as ProbeParts
+  } satisfies ProbeParts
   return { parts, asked }
-}
-
-/** A ping that nobody answers. */
-function silence(signal: AbortSignal): Promise<number> {
-  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
 test('what is no name, peer id or multiaddr with one is a mistake of whoever asks, and nobody is dialled', async () => {
@@ -62,59 +51,32 @@ test('a name that leads to no peer cannot be probed, and of one that leads to tw
   await assert.rejects(probe(scripted().parts, 'alice.p2p', {}), { code: 'content_not_found' })
   const [one, two] = [addressOf('one'), addressOf('two')]
   const also = multiaddr(`/ip4/192.0.2.9/tcp/1/p2p/${idIn(one)}`)
-  const { parts, asked } = scripted({ peers: [one, two, also], ping: () => Promise.reject(new Error('refused')) })
+  const { parts, asked } = scripted({ peers: [one, two, also] })
   await assert.rejects(probe(parts, 'alice.p2p', {}), { code: 'peer_unreachable' })
-  assert.deepEqual(asked, [String([one, also])])
+  assert.deepEqual(asked, [`${idIn(one)} at ${[one, also].join()}`])
 })
 
 test('an error of the lookup or of the dial is told as it is', async () => {
   const { parts } = scripted()
   const fail = (code: 'name_not_found' | 'peer_unreachable') => () => Promise.reject(new P2pnsError(code, 'no'))
   await assert.rejects(probe({ ...parts, peersOf: fail('name_not_found') }, 'a.p2p', {}), { code: 'name_not_found' })
-  const unreachable = { ...parts, offerOf: fail('peer_unreachable') }
+  const unreachable = { ...parts, reach: fail('peer_unreachable') }
   await assert.rejects(probe(unreachable, String(addressOf('x')), {}), { code: 'peer_unreachable' })
-})
-
-test('a peer that answers no ping in time has timed out, unless the probe was stopped', async (t) => {
-  const time = new AbortController()
-  const timeout = t.mock.method(AbortSignal, 'timeout', () => time.signal)
-  for (const [code, ends] of [
-    ['interrupted', new AbortController()],
-    ['timed_out', time],
-  ] as const) {
-    const began = Promise.withResolvers<void>()
-    const ping = (signal: AbortSignal) => {
-      began.resolve()
-      return silence(signal)
-    }
-    const signal = ends === time ? new AbortController().signal : ends.signal
-    const probing = probe(scripted({ ping }).parts, String(addressOf('x')), { signal })
-    await Promise.race([began.promise, probing])
-    ends.abort()
-    await assert.rejects(probing, { code })
-  }
-  assert.deepEqual(timeout.mock.calls[0]?.arguments, [5_000])
 })
 
 /** Two hosts, of which the first serves a probe of 1 MiB over real links. */
 async function pairOfHosts(t: TestContext) {
-  const [near, far] = [await honestHost(t, 'near'), await honestHost(t, 'far')]
   const manifest = probeManifest(keyPairFromSeed(sha256(Buffer.from('far'))), MIB)
   const seeder = seederWith({})
   seeder.add(manifest.id, new ProbeSource(manifest, MIB))
-  const served = new Paths(far.libp2p)
-  const onLink = ({ stream, peer }: Parameters<Parameters<Paths['listen']>[0]['onLink']>[0]) =>
-    void seeder.serve(stream, peer)
-  await served.listen({ port: 0, now: Date.now, random: randomBytes, onLink })
-  t.after(() => served.stop())
-  const paths = new Paths(near.libp2p)
-  await near.libp2p.dial(far.libp2p.getMultiaddrs())
+  const far = await reachingHost(t, 'far', ({ stream, peer }) => void seeder.serve(stream, peer))
+  const near = await reachingHost(t, 'near', () => undefined)
+  const addresses = far.host.libp2p.getMultiaddrs()
   const parts: ProbeParts = {
-    host: near,
-    peersOf: async () => far.libp2p.getMultiaddrs(),
-    offerOf: (peer, signal) => paths.offerOf(peer, signal),
+    peersOf: async () => addresses,
+    reach: (peer, known, signal) => near.reach.to(peer, known.length > 0 ? known : addresses, signal),
   }
-  return { parts, far: far.libp2p.peerId.toString(), address: String(far.libp2p.getMultiaddrs()[0]) }
+  return { parts, far: far.peer, address: String(addresses[0]) }
 }
 
 test('a probe fetches the next size that there is, and tells the peer, the path, the round trip and the rate', async (t) => {

@@ -80,7 +80,7 @@ test('a transfer runs, waits for what it says, and is done', async () => {
   const unanswered = 'nobody who has it has answered yet'
   assert.deepEqual(await shown(), { ...asked, ...nothing, state: 'waiting', why: unanswered })
 
-  const peers = [{ peer: 'p', path: 'lan', bytes: 4, rate: 2 }]
+  const peers = [{ peer: 'p', path: 'lan', bytes: 4, rate: 2, rtt: 1 }]
   const banned = [{ peer: 'q', why: 'it lied' }]
   const seen = { cid: 'the-cid', done: 4, total: 10, chunks: { have: 2, total: 5 }, peers, banned }
   run?.job.onView?.(view({ peers, banned }))
