@@ -48,7 +48,9 @@ export function judge(samples: Samples): Judgement {
   const { local, seen } = samples
   const [first] = seen
   const same = first !== undefined && seen.every(({ mapped }) => sameHost(mapped, first.mapped))
-  const isOwn = first !== undefined && local.some((own) => own.host === first.mapped.host)
+  // An introducer on this machine sees what nobody translates.
+  const isHere = first !== undefined && scopeOf(first.mapped.host) === 'loopback'
+  const isOwn = isHere || (first !== undefined && local.some((own) => own.host === first.mapped.host))
   const mapping = mappingOf(samples, same)
   const addresses = new Set(seen.map(({ mapped }) => mapped.host))
   const gateway = samples.gateway

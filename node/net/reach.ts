@@ -4,7 +4,7 @@ import type { Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { LRUCache } from 'lru-cache'
 import { isError, P2pnsError } from '../core/errors.ts'
-import type { HostPort } from '../core/hosts.ts'
+import { type HostPort, scopeOf } from '../core/hosts.ts'
 import type { KeyPair } from '../core/keys.ts'
 import type { Reachable } from '../core/meeting.ts'
 import type { Judgement } from '../core/nat.ts'
@@ -268,7 +268,8 @@ export class Reach {
 
   #judged(): void {
     const punch = this.#punch?.mapped
-    const translated = this.judgement.translated || (punch !== undefined && !interfaceHosts().includes(punch.host))
+    const isOwn = (host: string): boolean => scopeOf(host) === 'loopback' || interfaceHosts().includes(host)
+    const translated = this.judgement.translated || (punch !== undefined && !isOwn(punch.host))
     this.#parts.onJudged?.(!translated || this.#mappedAt('tcp') !== undefined)
   }
 
