@@ -5,7 +5,10 @@ import { COOKIE_SIZE, encodeCookie, encodeReflection, parseQuestion } from '../n
 import { type Bytes, equalBytes, utf8 } from '../node/core/encoding.ts'
 import { type HostPort, hostText, plainHost } from '../node/core/hosts.ts'
 
-/** Questions a second: of one address, and of all together. */
+/**
+ * Questions a second: of one address, and of all together. Those with a cookie are counted by themselves: without one anybody can ask in
+ * the name of everybody, until nobody else is answered.
+ */
 const MAX_EACH = 20
 const MAX_ALL = 2_000
 /** Some 5 MB when full. */
@@ -21,9 +24,8 @@ export interface ReflectionOptions {
 
 export class Reflection {
   readonly #options: ReflectionOptions
-  readonly #asked = new LRUCache<string, number>({ max: MAX_SOURCES })
-  #all = 0
-  #second = 0
+  readonly #strangers = new Budget()
+  readonly #known = new Budget()
 
   constructor(options: ReflectionOptions) {
     this.#options = options
@@ -33,15 +35,31 @@ export class Reflection {
     const question = parseQuestion(bytes)
     const seen = { host: plainHost(from.host), port: from.port }
     // Port 0 may stand in a datagram, but nothing can be sent there: a socket throws.
-    if (!question || seen.port === 0 || !this.#mayAsk(seen.host)) return undefined
-    const minute = Math.floor(this.#options.now() / MINUTE)
-    const cookie = this.#cookie(seen, minute)
-    const known = [cookie, this.#cookie(seen, minute - 1)].some((good) => equalBytes(good, question.cookie))
-    return known ? encodeReflection(question.nonce, seen) : encodeCookie(question.nonce, cookie)
+    if (!question || seen.port === 0) return undefined
+    const now = this.#options.now()
+    const minute = Math.floor(now / MINUTE)
+    const isGood = (at: number): boolean => equalBytes(this.#cookie(seen, at), question.cookie)
+    const known = question.cookie.some((byte) => byte !== 0) && (isGood(minute) || isGood(minute - 1))
+    if (!(known ? this.#known : this.#strangers).take(seen.host, Math.floor(now / 1000))) return undefined
+    return known ? encodeReflection(question.nonce, seen) : encodeCookie(question.nonce, this.#cookie(seen, minute))
   }
 
-  #mayAsk(host: string): boolean {
-    const second = Math.floor(this.#options.now() / 1000)
+  #cookie(seen: HostPort, minute: number): Bytes {
+    const mac = crypto
+      .createHmac('sha256', this.#options.key)
+      .update(utf8(`${hostText(seen)} ${minute}`))
+      .digest()
+    return mac.subarray(0, COOKIE_SIZE)
+  }
+}
+
+/** What is answered in a second. */
+class Budget {
+  readonly #asked = new LRUCache<string, number>({ max: MAX_SOURCES })
+  #all = 0
+  #second = 0
+
+  take(host: string, second: number): boolean {
     if (second !== this.#second) {
       this.#second = second
       this.#all = 0
@@ -52,13 +70,5 @@ export class Reflection {
     this.#asked.set(host, asked + 1)
     this.#all++
     return true
-  }
-
-  #cookie(seen: HostPort, minute: number): Bytes {
-    const mac = crypto
-      .createHmac('sha256', this.#options.key)
-      .update(utf8(`${hostText(seen)} ${minute}`))
-      .digest()
-    return mac.subarray(0, COOKIE_SIZE)
   }
 }

@@ -86,6 +86,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
       dialTimeout: 8_000,
       addressDialTimeout: 3_000,
     },
+    // libp2p asks all connections at once: with 2,000 of them every 10 s that holds up newcomers for a second.
+    ...(options.role === 'introducer' ? { connectionMonitor: { pingInterval: 60_000 } } : {}),
     connectionGater: handshakeLimit(),
     transports: [onePortTcp(options.takers)],
     connectionEncrypters: [noise()],

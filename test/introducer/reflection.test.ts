@@ -127,6 +127,17 @@ test('all together are answered 2,000 questions a second', () => {
   assert.ok(askFrom(2000))
 })
 
+test('questions without a cookie, which may come in any name, keep nobody from an answer who has one', () => {
+  const { ask, cookieFor } = reflector()
+  const cookie = cookieFor()
+  for (let i = 0; i < 20; i++) ask(ASKER)
+  for (let i = 0; i < 2000; i++)
+    ask({ host: `198.51.${100 + (i >> 8)}.${i & 255}`, port: 1 }, new Uint8Array(16).fill(1))
+  assert.equal(ask(), undefined)
+  for (let i = 0; i < 20; i++) assert.equal(ask(ASKER, cookie)?.type, 'answer')
+  assert.equal(ask(ASKER, cookie), undefined)
+})
+
 test('junk is not counted as questions', () => {
   const { reflection, ask } = reflector()
   for (let i = 0; i < 100; i++) reflection.answer(new Uint8Array(48), ASKER)
