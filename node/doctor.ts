@@ -69,7 +69,7 @@ async function roundTrip({ libp2p }: Host, peerId: string): Promise<number | und
 async function tryPeer({ probe, reach }: DoctorParts, whom: string, signal?: AbortSignal): Promise<Facts['peer']> {
   try {
     const { peer, path, rtt, rate } = await probe(whom, { size: PROBE_SIZE, ...(signal ? { signal } : {}) })
-    const why = reach.whyNotDirect(peer)
+    const why = path === 'relayed' ? reach.whyNotDirect(peer) : undefined
     return { whom, path, rtt, rate, ...(why ? { why } : {}) }
   } catch (cause) {
     return { whom, error: isError(cause) ? cause.what : 'it failed' }

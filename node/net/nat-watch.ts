@@ -76,7 +76,7 @@ export class NatWatch {
 
   async #sample(): Promise<Samples> {
     const { reflectors, local } = this.#parts
-    const [first, second] = await reflectors().catch((): ReflectorAt[] => [])
+    const [first, second] = ofOneFamily(await reflectors().catch((): ReflectorAt[] => []))
     if (!first) return NOTHING
     const seen: { reflector: HostPort; mapped: HostPort }[] = []
     const silent: HostPort[] = []
@@ -140,6 +140,12 @@ export class NatWatch {
       forget()
     }
   }
+}
+
+/** What is seen in IPv6 is another address than in IPv4, which is the one that NATs translate. */
+function ofOneFamily(reflectors: ReflectorAt[]): ReflectorAt[] {
+  const four = reflectors.filter(({ host }) => !host.includes(':'))
+  return four.length > 0 ? four : reflectors
 }
 
 /** Where `reflector` sees our UDP port; undefined when it does not answer. */

@@ -234,7 +234,11 @@ export class Reach {
 
   #reachable(seen: HostPort | undefined): Reachable {
     const { mapping, filtering, mapped } = this.judgement
-    const ports = { tcp: this.#parts.listens ? tcpPortOf(this.#parts.libp2p) : 0, udp: this.#udp?.port ?? 0 }
+    const ports = {
+      tcp: this.#parts.listens ? tcpPortOf(this.#parts.libp2p) : 0,
+      udp: this.#udp?.port ?? 0,
+      punch: this.#punch?.port ?? 0,
+    }
     const outside = {
       udp: mapped,
       punch: this.#punch?.mapped,

@@ -4,9 +4,10 @@
  */
 import * as net from 'node:net'
 import { parseSeen, TCP_ANSWER_SIZE, TCP_QUESTION } from '../core/datagram.ts'
-import { type HostPort, sameHost } from '../core/hosts.ts'
+import { type HostPort, sameHost, scopeOf } from '../core/hosts.ts'
 import { freePort } from './free-port.ts'
 import { readExactly } from './stream-duplex.ts'
+import { publicIpv6 } from './whereabouts.ts'
 
 const PUNCH_TIME = 3_000
 /** Milliseconds until a connection that was refused is tried again. */
@@ -43,9 +44,11 @@ export class PunchPort {
     return this.#port
   }
 
-  /** Where others see it; undefined when that is not known, or another for each. */
+  /** Where others see it, in IPv4 if any of them does; undefined when that is not known, or another for each. */
   get mapped(): HostPort | undefined {
-    const [first, ...others] = this.#seen.values()
+    const all = [...this.#seen.values()]
+    const four = all.filter(({ host }) => !host.includes(':'))
+    const [first, ...others] = four.length > 0 ? four : all
     return first && others.every((other) => sameHost(first, other)) ? first : undefined
   }
 
@@ -62,7 +65,7 @@ export class PunchPort {
 
   async #keep(reflector: HostPort, pause = FIRST_PAUSE): Promise<void> {
     if (this.#stopped) return
-    const socket = net.connect({ ...reflector, localPort: this.#port, keepAlive: true })
+    const socket = net.connect({ ...reflector, ...from(this.#port, reflector), keepAlive: true })
     this.#sockets.add(socket)
     socket.on('error', () => undefined)
     let worked = false
@@ -120,7 +123,7 @@ function connectAgain(localPort: number, to: HostPort, signal: AbortSignal): Pro
       reject(signal.reason as Error)
     }
     const attempt = (): void => {
-      const socket = net.connect({ ...to, localPort, noDelay: true })
+      const socket = net.connect({ ...to, ...from(localPort, to), noDelay: true })
       current = socket
       const failed = (): void => {
         timer = setTimeout(attempt, AGAIN)
@@ -136,4 +139,10 @@ function connectAgain(localPort: number, to: HostPort, signal: AbortSignal): Pro
     if (signal.aborted) stopped()
     else attempt()
   })
+}
+
+/** In IPv6 a machine has several addresses, and others are told of one. */
+function from(localPort: number, { host }: HostPort): { localPort: number; localAddress?: string } {
+  const localAddress = host.includes(':') && scopeOf(host) === 'public' ? publicIpv6() : undefined
+  return localAddress === undefined ? { localPort } : { localPort, localAddress }
 }

@@ -10,6 +10,8 @@ export interface Ports {
   /** 0: none. */
   tcp: number
   udp: number
+  /** Where TCP punches start. */
+  punch?: number
 }
 
 export interface Outside {
@@ -24,11 +26,12 @@ export interface Outside {
 export function ownHosts(ports: Ports, outside: Outside, seen: HostPort | undefined): Host[] {
   const isHere = seen !== undefined && scopeOf(seen.host) === 'loopback'
   const all = interfaceHosts()
-  // A machine may have many temporary IPv6 addresses, and a message has little room.
-  const some = [
-    ...all.filter((host) => !host.includes(':')).slice(0, 3),
-    ...all.filter((host) => host.includes(':')).slice(0, 2),
-  ]
+  // A machine may have many temporary IPv6 addresses and bridges of containers, and a message has little room.
+  const isPublic = (host: string): number => (scopeOf(host) === 'public' ? 1 : 0)
+  const four = all.filter((host) => !host.includes(':')).slice(0, 3)
+  const six = all.filter((host) => host.includes(':')).toSorted((a, b) => isPublic(b) - isPublic(a))
+  const some = [...six.slice(0, 1), ...four, ...six.slice(1, 2)]
+  const ipv6 = ports.punch ? publicIpv6() : undefined
   const inside = [...(isHere ? [seen.host] : []), ...some]
   const at = (use: Host['use'], place: HostPort | undefined): Host[] => (place ? [{ use, ...place }] : [])
   const hosts = [
@@ -36,6 +39,7 @@ export function ownHosts(ports: Ports, outside: Outside, seen: HostPort | undefi
     ...at('udp', outside.mapped?.udp),
     ...at('udp', outside.udp),
     ...at('punch', outside.punch),
+    ...at('punch', ipv6 === undefined ? undefined : { host: ipv6, port: ports.punch as number }),
     ...inside.flatMap((host): Host[] => [
       ...(ports.tcp > 0 ? at('tcp', { host, port: ports.tcp }) : []),
       ...(ports.udp > 0 ? at('udp', { host, port: ports.udp }) : []),
@@ -73,6 +77,11 @@ export function interfaceHosts(): string[] {
       .filter((address) => !address.internal && !(address.scopeid !== undefined && address.scopeid > 0))
       .map((address) => address.address)
   )
+}
+
+/** That from which TCP punches start; of several, others are told of this one. Its port is the same outside. */
+export function publicIpv6(): string | undefined {
+  return interfaceHosts().find((host) => host.includes(':') && scopeOf(host) === 'public')
 }
 
 function isInOurNetwork(host: string): boolean {

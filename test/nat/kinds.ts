@@ -69,7 +69,7 @@ export const ROUTERS: Record<Kind, readonly string[]> = {
 /** Of a router whose LAN has public IPv6 addresses. */
 export const IPV6_FIREWALL = `table ip6 firewall_lab {\n${STATEFUL}\n}`
 
-/** What a host of the LAN of a cone router sends to its public `address` comes back in, as if from there (RFC 4787, section 6). */
+/** What the LAN of a cone router sends to its public `address` comes back in, as if from the router itself: as home routers do it. */
 export function hairpin(address: string): string {
   const to = (protocol: string): string =>
     `iifname lan ip daddr ${address} meta l4proto ${protocol} dnat ip to ${protocol} dport map @${protocol}_map`
@@ -79,7 +79,7 @@ chain hairpin_in { type nat hook prerouting priority -100;
   ${to('udp')}
 }
 chain hairpin_out { type nat hook postrouting priority 100;
-  ip saddr 192.168.0.0/16 oifname lan ct status dnat snat to ${address}
+  ip saddr 192.168.0.0/16 oifname lan ct status dnat masquerade
 }
 }`
 }

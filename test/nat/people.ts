@@ -16,6 +16,8 @@ export async function remote(lab: Lab, host: string, script: string, args: strin
   const child = lab.spawn(host, path.join(import.meta.dirname, script), args)
   const [{ ready }] = (await once(child, 'message')) as [{ ready: string }]
   let calls = 0
+  const waiting = new Map<number, (error: Error) => void>()
+  child.once('exit', () => waiting.forEach((fail) => fail(new Error('the process ended'))))
   return {
     id: ready,
     child,
@@ -25,11 +27,12 @@ export async function remote(lab: Lab, host: string, script: string, args: strin
         const heard = (answer: { id?: number; result?: T; error?: string }): void => {
           if (answer.id !== id) return
           child.off('message', heard)
+          waiting.delete(id)
           if (answer.error === undefined) resolve(answer.result as T)
           else reject(new Error(answer.error))
         }
         child.on('message', heard)
-        child.once('exit', () => reject(new Error('the process ended')))
+        waiting.set(id, reject)
         child.send({ id, ...message })
       })
     },

@@ -5,29 +5,14 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import type { Fetched, PeerStatus, Probed, Shared, Status } from '../../node/contract.ts'
-import { Lab, type LabOptions, whyNoLab } from './lab.ts'
-import { introducer, introducers, person, type Remote } from './people.ts'
+import type { Fetched, PeerStatus, Probed, Shared } from '../../node/contract.ts'
+import { Lab, whyNoLab } from './lab.ts'
+import { pair, pathsOf, settled, twoPeople } from './pair.ts'
+import { introducer, person, type Remote } from './people.ts'
 
 const skip = whyNoLab() ?? false
 const MB = 1_000_000
-
-/** Two nodes that know two introducers and have found out what their NATs do. */
-async function twoPeople(lab: Lab): Promise<{ ann: Remote; bob: Remote; places: Remote[] }> {
-  const places = await introducers(lab)
-  const [ann, bob] = await Promise.all([person(lab, 'ann', places), person(lab, 'bob', places)])
-  await Promise.all([ann, bob].map(settled))
-  return { ann, bob, places }
-}
-
-async function settled(who: Remote): Promise<void> {
-  for (let i = 0; i < 100; i++) {
-    const { reach } = await who.ask<Status>({ call: 'status', args: [] })
-    if (reach.nat.mapping !== 'unknown' && reach.places.length > 0) return
-    await setTimeout(100)
-  }
-  throw new Error('the node did not find out what its NAT does')
-}
+const NEAR = new Set(['lan', 'reversed-tcp'])
 
 async function shareFile(lab: Lab, who: Remote, bytes: Buffer, name = 'film'): Promise<Shared> {
   const file = path.join(lab.folder, name)
@@ -57,9 +42,6 @@ async function transfer(
   assert.ok(isSame(out, bytes))
   return fetched
 }
-
-const pathsOf = ({ peers }: Fetched): string[] => peers.map((peer) => peer.path)
-const pair = (a: LabOptions['hosts'][string], b: LabOptions['hosts'][string]) => ({ hosts: { ann: a, bob: b } })
 
 test('two peers behind port-restricted NATs are joined directly', { skip }, async () => {
   await using lab = await Lab.create(pair({ kind: 'port-restricted' }, { kind: 'port-restricted' }))
@@ -105,7 +87,8 @@ test('two peers behind one NAT use their local addresses', { skip }, async () =>
   await using lab = await Lab.create({ hosts: { ann: home, bob: home } })
   const { ann, bob } = await twoPeople(lab)
   const probed = await bob.ask<Probed>({ call: 'probe', args: [ann.id, { size: MB }] })
-  assert.equal(probed.path, 'lan')
+  // Whichever of the two dials first.
+  assert.ok(NEAR.has(probed.path), probed.path)
   assert.ok(probed.rtt < 20, `${probed.rtt} ms`)
 })
 
@@ -114,7 +97,11 @@ test('peers on a LAN that leads nowhere find each other with no introducer', { s
   await using lab = await Lab.create({ hosts: { ann: home, bob: home } })
   for (const host of ['ann', 'bob']) lab.run(host, 'ip', 'route', 'del', 'default')
   const [ann, bob] = await Promise.all([person(lab, 'ann', []), person(lab, 'bob', [])])
-  assert.deepEqual(pathsOf(await transfer(lab, ann, bob, MB)), ['lan'])
+  const paths = pathsOf(await transfer(lab, ann, bob, MB))
+  assert.ok(
+    paths.every((one) => NEAR.has(one)),
+    paths.join(),
+  )
 })
 
 test('a peer whose address changes in mid-transfer goes on within five seconds', { skip }, async () => {
