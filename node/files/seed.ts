@@ -213,13 +213,18 @@ export class Seeder {
   }
 
   /** Makes room if all places are taken and somebody does nothing with theirs. */
+  /** A peer that comes again may have lost its links without our hearing of it: the one that it used least lately gives way. */
   #hasRoom(peer: string): boolean {
-    if ([...this.#links.values()].filter((other) => other.peer === peer).length >= MAX_LINKS_EACH) return false
-    if (this.#links.size < MAX_LINKS) return true
-    const [idlest] = [...this.#links.keys()].sort((a, b) => a.lastActive - b.lastActive)
-    if (!idlest || performance.now() - idlest.lastActive < SPARED_TIME) return false
-    this.#links.delete(idlest)
-    idlest.bye('busy')
+    const links = [...this.#links].sort(([a], [b]) => a.lastActive - b.lastActive)
+    const own = links.filter(([, other]) => other.peer === peer)
+    const [idlest] = own.length >= MAX_LINKS_EACH ? own : links
+    if (own.length < MAX_LINKS_EACH) {
+      if (links.length < MAX_LINKS) return true
+      if (!idlest || performance.now() - idlest[0].lastActive < SPARED_TIME) return false
+    }
+    if (!idlest) return false
+    this.#links.delete(idlest[0])
+    idlest[0].bye('busy')
     return true
   }
 }

@@ -111,7 +111,7 @@ test('the same address everywhere, and a stranger that comes in, are a NAT that 
   const { mapping, filtering, translated, mapped, address, hairpin } = watch.judgement
   assert.deepEqual(
     { mapping, filtering, translated },
-    { mapping: 'independent', filtering: 'independent', translated: true },
+    { mapping: 'independent', filtering: 'independent', translated: false },
   )
   assert.deepEqual({ mapped, address, hairpin }, { mapped: OUTSIDE, address: OUTSIDE.host, hairpin: false })
   // Where it is seen, and not where it is.
