@@ -14,7 +14,7 @@ export interface OpenWay {
 }
 
 /** Milliseconds that another link waits for the one that is dialled to the peer itself, which may be up at any moment. */
-const HOLD = 100
+const HOLD = 250
 
 interface Attempt {
   path: Path
