@@ -1,6 +1,7 @@
 /** Ann and Bob, who know the same introducers: what most tests of the lab are about. */
+import assert from 'node:assert/strict'
 import { setTimeout } from 'node:timers/promises'
-import type { Fetched, Status } from '../../node/contract.ts'
+import type { Fetched, Probed, Status } from '../../node/contract.ts'
 import type { HostOptions, Lab, LabOptions } from './lab.ts'
 import { introducers, person, type Remote } from './people.ts'
 
@@ -32,4 +33,10 @@ export async function settled(who: Remote): Promise<Status['reach']> {
 
 export function pathsOf({ peers }: Fetched): string[] {
   return peers.map((peer) => peer.path)
+}
+
+/** Local addresses were used: by whichever of the two came first on a busy machine, and without the 40 ms of the public segment. */
+export function assertNear({ path, rtt }: Probed): void {
+  assert.notEqual(path, 'relayed')
+  assert.ok(rtt < 40, `${path}, ${rtt} ms`)
 }
