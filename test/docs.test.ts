@@ -50,7 +50,7 @@ const ALIKE: [RegExp, string][] = [
   [/^[0-7]{3} +(?=\S+ )/, 'MODE '],
   [/\d+(\.\d+)? [kM]?B\b/g, 'SIZE'],
   [/\d+(\.\d+)? s\b/g, 'TIME'],
-  [/\((direct-tcp|reversed-tcp|lan)\)/g, '(PATH)'],
+  [/\((direct-tcp|reversed-tcp|punched-tcp|punched-udp|lan)\)/g, '(PATH)'],
   [/(?<![\w.])\/(?!ip4\/)(?:[\w.-]+\/)+/g, '/'],
 ]
 
