@@ -102,8 +102,8 @@ export function readName(message: Bytes, at: number): { name: string; size: numb
   }
 }
 
-/** What an RDATA is made of: a count of plain bytes, a name, one character-string, or at least one until the end. */
-type Field = number | 'name' | 'string' | 'strings'
+/** What an RDATA is made of: a count of plain bytes, a name, one character-string, at least one until the end, or any bytes until there. */
+type Field = number | 'name' | 'string' | 'strings' | 'rest'
 
 const ONE_NAME: Field[] = ['name']
 
@@ -135,6 +135,8 @@ const PLAIN = new Map<number, Field[]>([
   [35, [4, 'string', 'string', 'string', 'name']], // NAPTR
   [36, [2, 'name']], // KX
   [39, ONE_NAME], // DNAME
+  [64, [2, 'name', 'rest']], // SVCB
+  [65, [2, 'name', 'rest']], // HTTPS
 ])
 
 /**
@@ -155,6 +157,7 @@ export function rdataParts(type: number, message: Bytes, at: number, end: number
     const start = at
     const until = field === 'strings' ? end : start
     if (typeof field === 'number') at += field
+    else if (field === 'rest') at = Math.max(at, end)
     else {
       do at += 1 + (message[at] ?? 0)
       while (at < until)

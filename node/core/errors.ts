@@ -63,6 +63,7 @@ export const ERRORS = {
   target_busy: { exit: 5, next: 'Wait for that fetch, or choose another place with -o.' },
   node_running: { exit: 5, next: 'Stop it first, or use another --home.' },
   seed_exists: { exit: 5, next: 'A seed is never replaced: use another --home, or move this one to a safe place.' },
+  dns_setup_blocked: { exit: 5, next: 'Nothing was changed; docs/resolver.md shows every way, also by hand.' },
   change_pending: { exit: 5, next: 'Run that command again to finish it.' },
 
   // unreachable (6)
@@ -83,6 +84,7 @@ export const ERRORS = {
   },
   db_locked: { exit: 5, next: 'Another p2pns uses this home; stop it or pass another --home.' },
   seed_unreadable: { exit: 1, next: 'Put the backup of your seed back; without it your names are lost.' },
+  dns_setup_failed: { exit: 1, next: 'Run it by hand to see why; files are as they were before `p2pns dns setup`.' },
   port_in_use: { exit: 1, next: 'Choose another port, or 0 for any.' },
   node_version: { exit: 1, next: 'Install Node 24; in a clone of p2pns, `npm start` and `npx p2pns` bring it.' },
   internal: { exit: 1, next: 'This is a bug in p2pns; please report it.' },

@@ -4,6 +4,7 @@ import dnsPacket, { type Answer } from 'dns-packet'
 import { checkRdata, nameToWire, type Rr, rdataParts } from './dns.ts'
 import { type Bytes, concat, toHex, utf8 } from './encoding.ts'
 import { P2pnsError } from './errors.ts'
+import { parseSvcb, svcbText } from './svcb.ts'
 
 export const TYPE = {
   A: 1,
@@ -183,6 +184,16 @@ const PARSERS: Record<string, (data: string) => Bytes> = {
     const text = concat(...parseStrings('CAA', value))
     return concat(Buffer.from([uint('CAA', data, flags, 255), tag.length]), utf8(tag.toLowerCase()), text)
   },
+  SVCB: (data) => svcb('SVCB', data),
+  HTTPS: (data) => svcb('HTTPS', data),
+}
+
+function svcb(type: string, data: string): Bytes {
+  try {
+    return parseSvcb(data.trim())
+  } catch (error) {
+    throw invalid(type, data, error instanceof Error ? error.message : String(error))
+  }
 }
 
 /** RFC 3597 section 5: `\# length hex`, in any number of words. */
@@ -264,6 +275,8 @@ const FORMATTERS: Record<string, (rdata: Buffer) => string | undefined> = {
     if (tag.length !== rdata[1] || !/^[a-zA-Z0-9]+$/.test(tag)) return undefined
     return `${rdata[0]} ${tag} ${quoted(rdata.subarray(2 + tag.length))}`
   },
+  SVCB: svcbText,
+  HTTPS: svcbText,
 }
 
 /**

@@ -95,7 +95,7 @@ const rr: fc.Arbitrary<Rr> = fc.oneof(
     type: fc.constant(33),
     rdata: host.map((to) => Buffer.concat([Buffer.alloc(6, 1), nameToWire(to)])),
   }),
-  fc.record({ name: host, ttl: fc.nat(), type: fc.constant(65), rdata: fc.uint8Array({ maxLength: 300 }) }),
+  fc.record({ name: host, ttl: fc.nat(), type: fc.constant(65_280), rdata: fc.uint8Array({ maxLength: 300 }) }),
 )
 
 function write(rrs: Rr[]): Buffer {
