@@ -5,6 +5,7 @@ import { isError, P2pnsError } from '../node/core/errors.ts'
 import { isOurs, type Name, parseName, SUFFIX } from '../node/core/name.ts'
 import { clampTtl, TYPE } from '../node/core/rdata.ts'
 import { lookupInZone, rrUnder, type Zone } from '../node/core/zone.ts'
+import { specialName } from './special.ts'
 import {
   canonicalQuestion,
   EDE,
@@ -45,7 +46,10 @@ export interface Answer {
 }
 
 /** An answer so far; `next` is the name that the last of `answers` is an alias of. */
-type Step = Answer & { next?: string }
+export type Step = Answer & { next?: string }
+
+/** What others answer for a name that is neither ours nor special; `next` as in a step. */
+export type AskOutside = (name: string, type: number) => Promise<Step>
 
 /** How long "there is no such name" holds, in seconds: short, since the name may be registered meanwhile. */
 const UNKNOWN_NAME_TTL = 30
@@ -56,12 +60,15 @@ const FAILURE_TTL = 1
 /** Aliases followed for one question. */
 const MAX_ALIASES = 8
 
+/** What a stale answer's TTLs are, in seconds, and for how long it stands in for a fresh one (RFC 8767 section 4). */
+const STALE_TTL = 30
+
 /** Names that exist although nobody can own them, because names stand below them (RFC 8020). */
 const PARENTS = new Set([SUFFIX, `pet.${SUFFIX}`])
 
 /**
- * Answers the question for `name` (lower-case, below .p2p or .alt) and `type`, following aliases as long as they stay
- * among our names.
+ * Answers the question for `name` (lower-case, ours or special) and `type`, following aliases: among our names, and to
+ * others with `outside`; without it they end there.
  * `now` is in ms. Never throws: what goes wrong becomes NXDOMAIN, or SERVFAIL with an extended error (RFC 8914).
  */
 export async function answerQuestion(
@@ -69,6 +76,7 @@ export async function answerQuestion(
   type: number,
   lookup: (apex: string) => Promise<FoundZone>,
   now: () => number,
+  outside?: AskOutside,
 ): Promise<Answer> {
   const answer: Answer = { rcode: RCODE.NOERROR, answers: [], authority: [], ede: undefined, lifetime: Infinity }
   let next: string | undefined = name
@@ -78,11 +86,14 @@ export async function answerQuestion(
     zones.set(apex, zone)
     return zone
   }
+  const inside: AskOutside = (name, type) => takeStep(name, type, lookupOnce, now)
   try {
     for (let aliases = 0; next !== undefined; aliases++) {
       if (aliases > MAX_ALIASES)
         throw new P2pnsError('malformed', `${name} leads through more than ${MAX_ALIASES} aliases`)
-      const step: Step = await takeStep(next, type, lookupOnce, now)
+      const ask: AskOutside | undefined = isOurs(next) || specialName(next) ? inside : outside
+      if (!ask) break
+      const step: Step = await ask(next, type)
       answer.rcode = step.rcode
       answer.answers.push(...step.answers)
       answer.authority = step.authority
@@ -110,8 +121,7 @@ async function takeStep(
   lookup: (apex: string) => Promise<FoundZone>,
   now: () => number,
 ): Promise<Step> {
-  // All of .alt stays here (RFC 9476), though only what stands below .p2p.alt means something.
-  if (!isOurs(name)) return missing(RCODE.NXDOMAIN, soa('alt', 0n, UNKNOWN_NAME_TTL), false)
+  if (!isOurs(name)) return stepInSpecial(name, type)
   const alt = name.endsWith('.alt') ? '.alt' : ''
   const plain = name.slice(0, name.length - alt.length)
   if (PARENTS.has(plain)) return missing(RCODE.NOERROR, soa(name, 0n, UNKNOWN_NAME_TTL), type === TYPE.SOA)
@@ -125,8 +135,21 @@ async function takeStep(
     return missing(RCODE.NXDOMAIN, soa(SUFFIX + alt, 0n, UNKNOWN_NAME_TTL), false)
   }
   const step = stepInZone(found.zone, parsed.labels.join('.'), type, parsed.apex + alt)
-  const ede = found.stale ? extendedError(EDE.STALE, `${parsed.apex} could not be refreshed`) : undefined
-  return { ...step, ede, lifetime: Math.max(0, Math.floor((found.expiresAt - now()) / 1000)) }
+  const lifetime = Math.max(0, Math.floor((found.expiresAt - now()) / 1000))
+  if (!found.stale) return { ...step, lifetime }
+  const code = step.rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN : EDE.STALE
+  const ede = extendedError(code, `${parsed.apex} could not be refreshed`)
+  return { ...step, ede, lifetime: Math.max(lifetime, STALE_TTL) }
+}
+
+/** Every zone here is complete, so what is not in it does not exist. */
+function stepInSpecial(name: string, type: number): Step {
+  const special = specialName(name)
+  const found = special?.rrs.filter((rr) => rr.type === type) ?? []
+  if (found.length > 0) return records(found)
+  const asked = special?.exists === true && name === special.apex && type === TYPE.SOA
+  const rcode = special?.exists ? RCODE.NOERROR : RCODE.NXDOMAIN
+  return missing(rcode, soa(special?.apex ?? name, 0n, UNKNOWN_NAME_TTL), asked)
 }
 
 function stepInZone(zone: Zone, owner: string, type: number, apex: string): Step {
@@ -135,12 +158,29 @@ function stepInZone(zone: Zone, owner: string, type: number, apex: string): Step
   if (status === 'nodata') {
     return missing(RCODE.NOERROR, soa(apex, zone.seq, MISSING_TTL), owner === '' && type === TYPE.SOA)
   }
-  const answers = rrs.map((rr) => rrUnder(zone, { ...rr, ttl: clampTtl(rr.ttl) }, apex))
-  const step: Step = { rcode: RCODE.NOERROR, answers, authority: [], ede: undefined, lifetime: Infinity }
-  const [alias] = answers
+  const chosen = type === TYPE.ANY ? smallestSet(rrs) : rrs
+  const step = records(rrSet(chosen).map((rr) => rrUnder(zone, { ...rr, ttl: clampTtl(rr.ttl) }, apex)))
+  const [alias] = step.answers
   if (status !== 'cname' || alias === undefined) return step
-  const target = String(rdataParts(alias.type, alias.rdata, 0, alias.rdata.length)[0])
-  return isOurs(target) ? { ...step, next: target } : step
+  return { ...step, next: String(rdataParts(alias.type, alias.rdata, 0, alias.rdata.length)[0]) }
+}
+
+/** The same data twice is one record, and all of a set have one TTL, the lowest (RFC 2181 sections 5 and 5.2). */
+function rrSet(rrs: Rr[]): Rr[] {
+  const ttl = Math.min(...rrs.map((rr) => rr.ttl))
+  const byData = new Map(rrs.map((rr) => [Buffer.from(rr.rdata).toString('latin1'), { ...rr, ttl }]))
+  return [...byData.values()]
+}
+
+/** ANY gets one set of records, the one least worth reflecting at somebody (RFC 8482 section 4.1). */
+function smallestSet(rrs: Rr[]): Rr[] {
+  const sizeOf = (set: Rr[]): number => set.reduce((sum, rr) => sum + rr.rdata.length, 0)
+  const sets = [...Map.groupBy(rrs, (rr) => rr.type).values()]
+  return sets.sort((a, b) => sizeOf(a) - sizeOf(b))[0] ?? []
+}
+
+function records(answers: Rr[]): Step {
+  return { rcode: RCODE.NOERROR, answers, authority: [], ede: undefined, lifetime: Infinity }
 }
 
 /** Nothing of that name or type: the SOA says for how long (RFC 2308), or is itself what was asked for. */
@@ -181,9 +221,10 @@ export function toTemplate(query: Query, answer: Answer): Template {
   const writer = new DnsWriter(head)
   const ttls: number[] = []
   const ends: number[] = []
-  for (const rr of answer.answers) {
+  for (const [i, rr] of answer.answers.entries()) {
     ttls.push(writer.record(rr))
-    ends.push(writer.length)
+    const next = answer.answers[i + 1]
+    ends.push(next?.type === rr.type && next.name === rr.name ? Infinity : writer.length)
   }
   for (const rr of answer.authority) ttls.push(writer.record(rr))
   return { wire: writer.bytes(), ttls, ends, ede: answer.ede }

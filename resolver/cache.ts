@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import { asksFor, canonicalQuestion, type Query, type Template } from './wire.ts'
 
-interface Cached extends Template {
+export interface Cached extends Template {
   /** Both in ms. */
   storedAt: number
   expiresAt: number
@@ -40,7 +40,7 @@ export class AnswerCache {
   }
 
   /** The answer to a query, its TTLs as of now, unless there is none or its time is over. */
-  get(query: Query): Template | undefined {
+  get(query: Query): Cached | undefined {
     const slot = query.hash & (HOT_SLOTS - 1)
     let cached = this.#hot[slot]
     if (cached === undefined || !asksFor(query, cached.wire)) {

@@ -5,15 +5,17 @@
 import { isIP } from 'node:net'
 import { P2pnsError } from '../node/core/errors.ts'
 import type { KnownZone, ZoneLookup } from './answer.ts'
+import { serveBatched } from './batch/index.ts'
+import { type ForwardingOptions, openForwarding } from './forwarding.ts'
 import { type ResolverStats, Responder } from './responder.ts'
 import { serveTcp, type TcpServer } from './tcp.ts'
 import { serveUdp, type UdpServer } from './udp.ts'
-import { Upstream } from './upstream.ts'
 
 export type { FoundZone, KnownZone, ZoneLookup } from './answer.ts'
+export type { ForwardingOptions } from './forwarding.ts'
 export type { ResolverStats } from './responder.ts'
 
-export interface ResolverOptions {
+export interface ResolverOptions extends ForwardingOptions {
   lookup: ZoneLookup
   /** Asked first, so that what needs no network waits for nobody. Default: nothing is known. */
   known?: KnownZone
@@ -21,10 +23,15 @@ export interface ResolverOptions {
   host: string
   /** 0: any that is free for both UDP and TCP. */
   port: number
-  /** `IP:port` of the resolver that is asked for all other names; none: they are refused. */
-  upstream?: string
   /** ms since 1970. */
   now: () => number
+  /**
+   * Takes many datagrams at once in a thread of its own, where the system has that (Linux). What it keeps it keeps by the system's
+   * clock. Default: false.
+   */
+  batch?: boolean
+  /** Over UDP a query with a wrong server cookie gets BADCOOKIE (RFC 7873) and no answer. Default: false. */
+  requireCookies?: boolean
   /** How long a zone may take to be found, in ms. Default 4000: a stub resolver waits 5 s. */
   lookupTimeout?: number
 }
@@ -32,7 +39,7 @@ export interface ResolverOptions {
 export interface Resolver {
   readonly host: string
   readonly port: number
-  /** Forgets every answer. */
+  /** Forgets every answer about our names. */
   clear(): void
   stats(): ResolverStats
   stop(): Promise<void>
@@ -44,17 +51,23 @@ const PORT_TRIES = 20
 
 /** Serves DNS over UDP and TCP on one port. Throws `usage` (a bad address, a port that is not allowed) and `port_in_use`. */
 export async function createResolver(options: ResolverOptions): Promise<Resolver> {
-  const { host, lookup, known, now, lookupTimeout = LOOKUP_TIMEOUT } = options
+  const { host, lookup, known, now, requireCookies = false, lookupTimeout = LOOKUP_TIMEOUT } = options
   if (!isIP(host)) throw new P2pnsError('usage', `"${host}" is not an IP address to listen on`)
-  const upstream = options.upstream === undefined ? undefined : new Upstream(options.upstream)
-  const responder = new Responder({ lookup, known, upstream, lookupTimeout, now })
-  const { udp, tcp } = await serveBoth(host, options.port, responder)
+  const self = { host, port: options.port }
+  const { forwarder: upstream, mayBePrivate } = openForwarding(options, self, now)
+  const responder = new Responder({ lookup, known, upstream, mayBePrivate, requireCookies, lookupTimeout, now })
+  const { udp, tcp } = await serveBoth(options, responder)
+  self.port = udp.port
   let stopped: Promise<unknown> | undefined
   return {
     host,
     port: udp.port,
     clear: () => responder.clear(),
-    stats: () => ({ ...responder.stats }),
+    stats() {
+      const { hits, dropped } = udp.counts()
+      const { stats } = responder
+      return { ...stats, queries: stats.queries + hits, hits: stats.hits + hits, dropped: stats.dropped + dropped }
+    },
     async stop() {
       responder.stop()
       upstream?.stop()
@@ -66,14 +79,13 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
 
 /** UDP picks the port, TCP follows; with port 0 another is picked when TCP cannot. */
 async function serveBoth(
-  host: string,
-  port: number,
+  { host, port, batch = false }: Pick<ResolverOptions, 'host' | 'port' | 'batch'>,
   responder: Responder,
 ): Promise<{ udp: UdpServer; tcp: TcpServer }> {
   for (let left = port === 0 ? PORT_TRIES : 1; ; left--) {
     let udp: UdpServer | undefined
     try {
-      udp = await serveUdp(host, port, responder)
+      udp = (batch ? await serveBatched(host, port, responder) : undefined) ?? (await serveUdp(host, port, responder))
       return { udp, tcp: await serveTcp(host, udp.port, responder) }
     } catch (error) {
       await udp?.close()

@@ -1,41 +1,47 @@
-/** Looks zones up: questions about one zone share a lookup, each ends in time, and nobody crowds out the others. */
+/**
+ * Looks up what takes time, zones or the answers of others: questions about one thing share a lookup, each ends in time, and
+ * nobody crowds out the others.
+ */
 import { P2pnsError } from '../node/core/errors.ts'
-import type { FoundZone, ZoneLookup } from './answer.ts'
+import type { FoundZone } from './answer.ts'
 import { clientOf, Shares } from './shares.ts'
 
-/** Zones looked up at the same time; more would only time out together. */
+/** What is looked up at the same time, unless told otherwise; more would only time out together. */
 const MAX_LOOKUPS = 256
 /** Questions that wait for them, in all and of one client. */
 const MAX_WAITING = 4_096
 const MAX_WAITING_OF_ONE = MAX_WAITING / 4
 
-interface Running {
-  zone: Promise<FoundZone>
+interface Running<T> {
+  found: Promise<T>
   /** Whose share it counts to. */
   client: string
   giveUp(): void
 }
 
-export interface LookupsOptions {
-  lookup: ZoneLookup
+/** `key` is the apex of a zone, or whatever else tells one question from another. */
+export interface LookupsOptions<T = FoundZone> {
+  lookup: (key: string, options: { signal: AbortSignal }) => Promise<T>
+  /** At the same time. */
+  max?: number
   /** ms. */
   timeout: number
   stopped: AbortSignal
 }
 
-export class Lookups {
-  readonly #options: LookupsOptions
-  readonly #byApex = new Map<string, Running>()
-  readonly #running = new Shares<Running>()
+export class Lookups<T = FoundZone> {
+  readonly #options: LookupsOptions<T>
+  readonly #byKey = new Map<string, Running<T>>()
+  readonly #running = new Shares<Running<T>>()
   /** Each question is an object of its own. */
   readonly #waiting = new Shares<object>()
 
-  constructor(options: LookupsOptions) {
+  constructor(options: LookupsOptions<T>) {
     this.#options = options
   }
 
-  /** The zone of `apex`, asked for by the host at `address`. Throws what the lookup throws, and `timed_out`. */
-  async find(apex: string, address: string): Promise<FoundZone> {
+  /** What `key` leads to, asked for by the host at `address`. Throws what the lookup throws, and `timed_out`. */
+  async find(key: string, address: string): Promise<T> {
     const client = clientOf(address)
     if (this.#waiting.size >= MAX_WAITING || this.#waiting.countOf(client) >= MAX_WAITING_OF_ONE) {
       throw new P2pnsError('timed_out', 'Too many questions are waiting')
@@ -43,7 +49,7 @@ export class Lookups {
     const question = {}
     this.#waiting.add(client, question)
     try {
-      return await this.#share(apex, client).zone
+      return await this.#share(key, client).found
     } finally {
       this.#waiting.delete(client, question)
     }
@@ -51,12 +57,12 @@ export class Lookups {
 
   /** What is asked from now on is looked up anew. */
   clear(): void {
-    this.#byApex.clear()
+    this.#byKey.clear()
   }
 
-  #share(apex: string, client: string): Running {
-    const running = this.#byApex.get(apex)
-    if (running === undefined) return this.#start(apex, client)
+  #share(key: string, client: string): Running<T> {
+    const running = this.#byKey.get(key)
+    if (running === undefined) return this.#start(key, client)
     // It goes to whoever is least likely to have to give it up, or a crowd would drag down those who ask for the same.
     if (this.#running.countOf(client) < this.#running.countOf(running.client)) {
       this.#running.delete(running.client, running)
@@ -66,19 +72,19 @@ export class Lookups {
     return running
   }
 
-  #start(apex: string, client: string): Running {
-    if (this.#running.size >= MAX_LOOKUPS) this.#makeRoom(client)
+  #start(key: string, client: string): Running<T> {
+    if (this.#running.size >= (this.#options.max ?? MAX_LOOKUPS)) this.#makeRoom(client)
     const ended = new AbortController()
-    const zone = this.#timed(apex, ended).finally(() => this.#forget(apex, running))
-    const running: Running = {
-      zone,
+    const found = this.#timed(key, ended).finally(() => this.#forget(key, running))
+    const running: Running<T> = {
+      found,
       client,
       giveUp: () => {
-        this.#forget(apex, running)
+        this.#forget(key, running)
         ended.abort(tooMany())
       },
     }
-    this.#byApex.set(apex, running)
+    this.#byKey.set(key, running)
     this.#running.add(client, running)
     return running
   }
@@ -89,21 +95,21 @@ export class Lookups {
     first.item.giveUp()
   }
 
-  #forget(apex: string, running: Running): void {
+  #forget(key: string, running: Running<T>): void {
     this.#running.delete(running.client, running)
-    if (this.#byApex.get(apex) === running) this.#byApex.delete(apex)
+    if (this.#byKey.get(key) === running) this.#byKey.delete(key)
   }
 
   /** Ends after the time allowed, or with `ended`, also when the lookup does not heed its signal. */
-  async #timed(apex: string, ended: AbortController): Promise<FoundZone> {
+  async #timed(key: string, ended: AbortController): Promise<T> {
     const { lookup, timeout, stopped } = this.#options
     const { promise: over, reject } = Promise.withResolvers<never>()
     ended.signal.addEventListener('abort', () => reject(ended.signal.reason as Error))
-    const late = (): void => ended.abort(new P2pnsError('timed_out', `${apex} was not found within ${timeout} ms`))
+    const late = (): void => ended.abort(new P2pnsError('timed_out', `${key} was not found within ${timeout} ms`))
     const timer = setTimeout(late, timeout)
     stopped.addEventListener('abort', late, { once: true })
     try {
-      return await Promise.race([lookup(apex, { signal: ended.signal }), over])
+      return await Promise.race([lookup(key, { signal: ended.signal }), over])
     } finally {
       clearTimeout(timer)
       stopped.removeEventListener('abort', late)

@@ -39,9 +39,11 @@ export class Shares<T> {
   }
 }
 
-/** Who counts as one: an IPv4 address, or an IPv6 network of 64 bits or more, since a host has all addresses of one. */
+/** Who counts as one: an IPv4 address, or an IPv6 network of 64 bits, since a host has all addresses of one. */
 export function clientOf(address: string): string {
   if (!address.includes(':') || address.includes('.')) return address
-  const [head = ''] = address.split('::')
-  return head.split(':').slice(0, 4).join(':')
+  const [head = [], tail] = address.split('::').map((part) => (part === '' ? [] : part.split(':')))
+  const zeros = tail === undefined ? 0 : 8 - head.length - tail.length
+  const groups = [...head, ...Array<string>(Math.max(0, zeros)).fill('0'), ...(tail ?? [])]
+  return groups.slice(0, 4).join(':')
 }

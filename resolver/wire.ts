@@ -4,18 +4,21 @@
  */
 import { HEADER_BYTES, MAX_NAME_BYTES } from '../node/core/dns.ts'
 import { TYPE } from '../node/core/rdata.ts'
+import { type Edns, type ExtendedError, edeBytes, OPT_BYTES, readEdns, writeOpt } from './edns.ts'
 
-/** RFC 1035 section 4.1.1 and RFC 6891 section 6.1.3 (the one that needs an OPT). */
-export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5, BADVERS: 16 } as const
+export { EDE, type ExtendedError, extendedError } from './edns.ts'
 
-/** RFC 8914 section 4. */
-export const EDE = { OTHER: 0, STALE: 3, NO_AUTHORITY: 22, NETWORK: 23 } as const
-
-/** An extended DNS error: what a person reads in dig's output. */
-export interface ExtendedError {
-  code: number
-  text: string
-}
+/** RFC 1035 section 4.1.1; those above 15 need an OPT (RFC 6891 section 6.1.3, RFC 7873 section 8). */
+export const RCODE = {
+  NOERROR: 0,
+  FORMERR: 1,
+  SERVFAIL: 2,
+  NXDOMAIN: 3,
+  NOTIMP: 4,
+  REFUSED: 5,
+  BADVERS: 16,
+  BADCOOKIE: 23,
+} as const
 
 /** The third header byte. */
 export const FLAG_QR = 0x80
@@ -31,19 +34,19 @@ const MIN_UDP_PAYLOAD = 512
 /** What fits an IPv6 packet of the smallest MTU (DNS flag day 2020); a larger answer goes over TCP. */
 const MAX_UDP_PAYLOAD = 1232
 export const MAX_TCP_PAYLOAD = 65_535
-/** An extended error explains, it does not lecture. Bytes. */
-const MAX_EDE_TEXT = 120
+const NO_OPTIONS: Buffer = Buffer.alloc(0)
 
 export interface Query {
   packet: Buffer
   /** 32 bits, the same for all spellings of the name and one type (FNV-1a). */
   hash: number
-  /** Where the question ends. */
+  /** Where the question ends; right after the header for a query that only wants a cookie (RFC 7873 section 5.4). */
   end: number
+  /** Both 0 without a question. */
   type: number
   class: number
   /** Present when the query holds an OPT. */
-  edns: { payload: number; version: number; dnssecOk: boolean } | undefined
+  edns: Edns | undefined
 }
 
 /** A query that cannot be read: dropped without an answer, or answered with `rcode`. */
@@ -70,7 +73,13 @@ export function readQuery(packet: Buffer): Query | Unreadable {
   const flags = packet[2] as number
   if (flags & FLAG_QR) return DROP
   if (flags & OPCODE_MASK) return NOTIMP
-  if (packet.readUInt16BE(4) !== 1 || packet.readUInt32BE(6) !== 0) return FORMERR
+  const questions = packet.readUInt16BE(4)
+  // RFC 9619 section 4.
+  if (questions > 1 || packet.readUInt32BE(6) !== 0) return FORMERR
+  if (questions === 0) {
+    const query: Query = { packet, end: HEADER_BYTES, hash: 0, type: 0, class: 0, edns: undefined }
+    return readAdditional(query, packet) && query.edns?.cookie ? query : FORMERR
+  }
 
   let at = HEADER_BYTES
   let hash = FNV_OFFSET
@@ -121,21 +130,13 @@ function readAdditional(query: Query, packet: Buffer): boolean {
     const end = data + packet.readUInt16BE(at + 8)
     if (end > packet.length) return false
     if (packet.readUInt16BE(at) === TYPE.OPT) {
-      if (query.edns || packet[owner] !== 0 || !optionsFit(packet, data, end)) return false
-      query.edns = {
-        payload: packet.readUInt16BE(at + 2),
-        version: packet[at + 5] as number,
-        dnssecOk: ((packet[at + 6] as number) & 0x80) !== 0,
-      }
+      if (query.edns || packet[owner] !== 0) return false
+      query.edns = readEdns(packet, at, end)
+      if (!query.edns) return false
     }
     at = end
   }
   return at === packet.length
-}
-
-function optionsFit(packet: Buffer, at: number, end: number): boolean {
-  while (at + 4 <= end) at += 4 + packet.readUInt16BE(at + 2)
-  return at === end
 }
 
 /** The labels of the asked name, leftmost first; lower-case, one char per byte. */
@@ -154,40 +155,27 @@ export function udpLimit(query: Query): number {
   return Math.min(Math.max(query.edns?.payload ?? 0, MIN_UDP_PAYLOAD), MAX_UDP_PAYLOAD)
 }
 
-function optBytes(query: Query, ede: ExtendedError | undefined): number {
-  if (!query.edns) return 0
-  return 11 + (ede ? 6 + Buffer.byteLength(ede.text) : 0)
-}
-
 /** An answer as it is kept: everything but what belongs to one query (id, case, RD, CD, OPT). */
 export interface Template {
   /** Header, canonical question and records. */
   wire: Buffer
-  /** Where each answer record ends, for a truncated answer. */
+  /** Where each answer record ends, for a truncated answer; Infinity for one that more of its RRset follow. */
   ends: number[]
   ede: ExtendedError | undefined
   /** Offsets of the TTL fields in `wire`. */
   ttls: number[]
 }
 
-/** The extended error, its text cut to what belongs in a datagram. */
-export function extendedError(code: number, text: string): ExtendedError {
-  return {
-    code,
-    text: Buffer.from(text)
-      .subarray(0, MAX_EDE_TEXT)
-      .toString('utf8')
-      .replace(/\uFFFD+$/, ''),
-  }
-}
-
 /**
- * The response to `query` made from `template`, in at most `limit` bytes: what does not fit is left out by whole records
- * and TC set (RFC 2181 section 9).
+ * The response to `query` made from `template`, in at most `limit` bytes: what does not fit is left out by whole RRsets
+ * and TC set (RFC 2181 section 9); the extended error goes first, since nobody needs it to resolve a name. `options`
+ * go into the OPT, for who sent one.
  */
-export function fill(query: Query, template: Template, limit: number): Buffer {
-  const { wire, ends, ede } = template
-  const opt = optBytes(query, ede)
+export function fill(query: Query, template: Template, limit: number, options = NO_OPTIONS): Buffer {
+  const { wire, ends } = template
+  const bare = query.edns ? OPT_BYTES + options.length : 0
+  const ede = query.edns && wire.length + bare + edeBytes(template.ede) <= limit ? template.ede : undefined
+  const opt = bare + edeBytes(ede)
   const whole = wire.length + opt <= limit
   const kept = whole ? ends.length : ends.findLastIndex((end) => end + opt <= limit) + 1
   const length = whole ? wire.length : kept > 0 ? (ends[kept - 1] as number) : query.end
@@ -200,7 +188,22 @@ export function fill(query: Query, template: Template, limit: number): Buffer {
     out.writeUInt16BE(kept, 6)
     out.writeUInt16BE(0, 8)
   }
-  if (opt > 0) writeOpt(query, out, length, 0, ede)
+  return withOpt(query, out, length, 0, options, ede)
+}
+
+/** RFC 6891 section 6.1.2. */
+function withOpt(
+  query: Query,
+  out: Buffer,
+  at: number,
+  extendedRcode: number,
+  options: Buffer,
+  ede: ExtendedError | undefined,
+): Buffer {
+  if (!query.edns) return out
+  const { dnssecOk } = query.edns
+  writeOpt(out, at, { payload: MAX_UDP_PAYLOAD, extendedRcode, dnssecOk }, options, ede)
+  out.writeUInt16BE(1, 10)
   return out
 }
 
@@ -212,35 +215,15 @@ function echo(packet: Buffer, out: Buffer): void {
   out[3] = (out[3] as number) | ((packet[3] as number) & FLAG_CD)
 }
 
-/** RFC 6891 section 6.1.2; DO is echoed (RFC 3225). */
-function writeOpt(query: Query, out: Buffer, at: number, extendedRcode: number, ede: ExtendedError | undefined): void {
-  out.fill(0, at, at + 11)
-  out.writeUInt16BE(TYPE.OPT, at + 1)
-  out.writeUInt16BE(MAX_UDP_PAYLOAD, at + 3)
-  out[at + 5] = extendedRcode
-  if (query.edns?.dnssecOk) out[at + 7] = 0x80
-  out.writeUInt16BE(1, 10)
-  if (!ede) return
-  const size = out.length - at - 15
-  out.writeUInt16BE(size + 4, at + 9)
-  out.writeUInt16BE(15, at + 11)
-  out.writeUInt16BE(size, at + 13)
-  out.writeUInt16BE(ede.code, at + 15)
-  out.write(ede.text, at + 17)
-}
-
 /** An answer without records: an error, with the question echoed. */
-export function errorAnswer(query: Query, rcode: number, ede?: ExtendedError): Buffer {
-  const opt = optBytes(query, ede)
-  const out = Buffer.alloc(query.end + opt)
+export function errorAnswer(query: Query, rcode: number, ede?: ExtendedError, options = NO_OPTIONS): Buffer {
+  const out = Buffer.alloc(query.end + (query.edns ? OPT_BYTES + options.length + edeBytes(ede) : 0))
   query.packet.copy(out, 0, 0, query.end)
-  out.fill(0, 2, HEADER_BYTES)
+  out.fill(0, 2, 4).fill(0, 6, HEADER_BYTES)
   out[2] = FLAG_QR
   out[3] = (rcode & 0x0f) | (rcode === RCODE.SERVFAIL ? FLAG_RA : 0)
-  out[5] = 1
   echo(query.packet, out)
-  if (opt > 0) writeOpt(query, out, query.end, rcode >> 4, ede)
-  return out
+  return withOpt(query, out, query.end, rcode >> 4, options, ede)
 }
 
 /** The answer to a query that could not be read: a header, with the id and opcode that it had. */

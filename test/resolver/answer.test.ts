@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { nameToWire } from '../../node/core/dns.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { rrToText, typeNumber } from '../../node/core/rdata.ts'
 import type { Zone } from '../../node/core/zone.ts'
@@ -43,10 +44,10 @@ function text(records: Answer['answers']): string[] {
   })
 }
 
-test('the records of a name and type are the answer, and none outlives its zone', async () => {
+test('the records of a name and type are the answer, with one TTL, and none outlives its zone', async () => {
   const { rcode, answers, authority, lifetime } = await answer('alice.p2p')
   assert.equal(rcode, RCODE.NOERROR)
-  assert.deepEqual(text(answers), ['alice.p2p 200 A 192.0.2.1', 'alice.p2p 60 A 192.0.2.2'])
+  assert.deepEqual(text(answers), ['alice.p2p 60 A 192.0.2.1', 'alice.p2p 60 A 192.0.2.2'])
   assert.deepEqual([authority, lifetime], [[], 60])
 })
 
@@ -93,7 +94,7 @@ test('aliases are followed inside the zone and shown under the name that was ask
   assert.deepEqual(text(answers), [
     'w3.alice.p2p 200 CNAME www.alice.p2p.',
     'www.alice.p2p 200 CNAME alice.p2p.',
-    'alice.p2p 200 A 192.0.2.1',
+    'alice.p2p 60 A 192.0.2.1',
     'alice.p2p 60 A 192.0.2.2',
   ])
   assert.deepEqual(text((await answer('www.alice.p2p', 'CNAME')).answers), ['www.alice.p2p 200 CNAME alice.p2p.'])
@@ -125,7 +126,7 @@ test('asked under .p2p.alt, everything is shown under .p2p.alt', async () => {
   assert.equal((await answer('x.alice.p2p.alt')).authority[0]?.name, 'alice.p2p.alt')
 })
 
-test('ANY gives all there is at the name', async () => {
+test('ANY gives one set of what there is at the name', async () => {
   assert.equal((await answer('alice.p2p', 'ANY')).answers.length, 2)
   assert.deepEqual(text((await answer('www.alice.p2p', 'ANY')).answers), ['www.alice.p2p 200 CNAME alice.p2p.'])
 })
@@ -157,7 +158,7 @@ test('why a lookup failed is told by its extended error', async () => {
   assert.deepEqual(bug.ede, { code: 0, text: 'internal error' })
 })
 
-test('a stale zone is answered, marked as stale; one past its time is not kept', async () => {
+test('a stale zone is answered, marked as stale, for half a minute when it is past its time', async () => {
   const zone = zones['alice.p2p'] as Zone
   const stale = await answerQuestion(
     'alice.p2p',
@@ -172,7 +173,56 @@ test('a stale zone is answered, marked as stale; one past its time is not kept',
     async () => ({ zone, expiresAt: NOW - 1, stale: true }),
     () => NOW,
   )
-  assert.deepEqual([over.lifetime, over.answers[0]?.ttl], [0, 0])
+  assert.deepEqual([over.lifetime, over.answers[0]?.ttl], [30, 30])
+  const gone = await answerQuestion(
+    'x.alice.p2p',
+    1,
+    async () => ({ zone, expiresAt: NOW - 1, stale: true }),
+    () => NOW,
+  )
+  assert.deepEqual([gone.rcode, gone.ede?.code], [RCODE.NXDOMAIN, 19])
+})
+
+test('a record that stands twice in its zone is answered once', async () => {
+  const zone = zoneOf([
+    { type: 'A', data: '192.0.2.1' },
+    { type: 'A', data: '192.0.2.1' },
+  ])
+  const found = await answerQuestion(
+    'alice.p2p',
+    1,
+    async () => ({ zone, expiresAt: NOW + 90_000, stale: false }),
+    () => NOW,
+  )
+  assert.equal(found.answers.length, 1)
+})
+
+test('an alias to a name of others is followed where they are asked, and back', async () => {
+  const asked: string[] = []
+  const followed = await answerQuestion(
+    'web.alice.p2p',
+    1,
+    lookup,
+    () => NOW,
+    async (name) => {
+      asked.push(name)
+      const alias = { name, type: 5, ttl: 90, rdata: nameToWire('bob.p2p') }
+      return {
+        rcode: RCODE.NOERROR,
+        answers: [alias],
+        authority: [],
+        ede: undefined,
+        lifetime: Infinity,
+        next: 'bob.p2p',
+      }
+    },
+  )
+  assert.deepEqual(asked, ['www.example.org'])
+  assert.deepEqual(text(followed.answers), [
+    'web.alice.p2p 200 CNAME www.example.org.',
+    'www.example.org 90 CNAME bob.p2p.',
+    'bob.p2p 200 A 192.0.2.9',
+  ])
 })
 
 test('a name that gets too long under the name that was asked is a failure, not a crash', async () => {

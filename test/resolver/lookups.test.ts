@@ -12,7 +12,7 @@ const tooMany = { code: 'timed_out', what: 'Too many names are being looked up' 
 function setUp() {
   const finish = new Map<string, () => void>()
   const ended: string[] = []
-  const lookups = new Lookups({
+  const lookups = new Lookups<FoundZone>({
     timeout: 60_000,
     stopped: new AbortController().signal,
     lookup: (apex, { signal }) =>

@@ -88,6 +88,22 @@ test('cleared, it looks up again, and keeps nothing that was asked for before', 
   assert.equal(resolver.stats().hits, 1)
 })
 
+test('below a name that nobody has nothing is looked up for half a minute, or until it is cleared', async (t) => {
+  const clock = new Clock()
+  const resolver = await startResolver(t, { lookup: lookupIn({}, clock.now), now: clock.now })
+  const lookupsAfter = async (name: string) => {
+    assert.equal((await ask(resolver.port, name)).rcode, 'NXDOMAIN')
+    return resolver.stats().lookups
+  }
+  assert.deepEqual([await lookupsAfter('nobody.p2p'), await lookupsAfter('a.nobody.p2p')], [1, 1])
+  clock.ms += 29_999
+  assert.equal(await lookupsAfter('b.nobody.p2p'), 1)
+  clock.ms += 1
+  assert.equal(await lookupsAfter('c.nobody.p2p'), 2)
+  resolver.clear()
+  assert.equal(await lookupsAfter('d.nobody.p2p'), 3)
+})
+
 test('questions about one zone in flight share its lookup', async (t) => {
   const gate = Promise.withResolvers<void>()
   const resolver = await startResolver(t, { lookup: async (...args) => (await gate.promise, lookup(...args)) })

@@ -18,6 +18,8 @@ test('first is what the greediest client has not used for the longest time', () 
 test('all addresses of one IPv6 network are one client', () => {
   assert.equal(clientOf('2001:db8:1:2:3:4:5:6'), clientOf('2001:db8:1:2:ffff::1'))
   assert.notEqual(clientOf('2001:db8:1:2::1'), clientOf('2001:db8:1:3::1'))
+  assert.equal(clientOf('2001:db8::1'), clientOf('2001:db8:0:0:1::'))
+  assert.notEqual(clientOf('2001::b:1:2:3:4'), clientOf('2001::c:1:2:3:4'))
   assert.notEqual(clientOf('192.0.2.1'), clientOf('192.0.2.2'))
   assert.notEqual(clientOf('::ffff:192.0.2.1'), clientOf('::ffff:192.0.2.2'))
 })

@@ -128,21 +128,32 @@ test('random bytes are read or refused, never more', () => {
 
 const many = Array.from({ length: 40 }, (_, i) => ({
   ...rrFromText({ type: 'TXT', data: `${i}`.padEnd(50) }),
-  name: 'big.p2p',
+  // Two of each set.
+  name: `big${i >> 1}.p2p`,
 }))
 
-test('an answer that is too long is cut between records and says so', () => {
+test('an answer that is too long is cut between sets of records and says so', () => {
   const asked = read(query('BIG.p2p', { type: 16, edns: 1232 }))
   const template = toTemplate(asked, { rcode: 0, answers: many, authority: [], ede: undefined, lifetime: 60 })
   for (let limit = 512; limit <= 1232; limit += 7) {
     const packet = fill(asked, template, limit)
     const cut = decode(packet)
-    assert.ok(packet.length <= limit && packet.length > limit - 80, `${packet.length} of ${limit}`)
-    assert.ok(cut.flag_tc && (cut.answers?.length ?? 0) > 0)
+    assert.ok(packet.length <= limit && packet.length > limit - 160, `${packet.length} of ${limit}`)
+    assert.ok(cut.flag_tc && (cut.answers?.length ?? 1) % 2 === 0)
     assert.equal(cut.additionals?.length, 1, 'the OPT stays')
   }
   const whole = decode(fill(asked, template, 65_535))
   assert.deepEqual([whole.flag_tc, whole.answers?.length, whole.questions?.[0]?.name], [false, 40, 'BIG.p2p'])
+})
+
+test('an extended error goes before any record does', () => {
+  const asked = read(query('big.p2p', { edns: 1232 }))
+  const ede = extendedError(3, 'x'.repeat(100))
+  const template = toTemplate(asked, { rcode: 0, answers: many.slice(0, 2), authority: [], ede, lifetime: 60 })
+  const size = fill(asked, template, 1232).length
+  assert.equal(decode(fill(asked, template, size)).options.length, 1)
+  const tight = decode(fill(asked, template, size - 1))
+  assert.deepEqual([tight.flag_tc, tight.answers?.length, tight.options.length], [false, 2, 0])
 })
 
 test('the question comes back byte for byte, in the case and with the bytes that it had', () => {

@@ -1,0 +1,82 @@
+/**
+ * The thread that takes and answers datagrams, many at a time. What it has an answer for it answers; the rest goes to the main thread,
+ * which finds answers, and tells this one what to keep. It waits in the system call, so it has no event loop: messages are looked for in between.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { CLASS_IN } from '../../node/core/dns.ts'
+import { AnswerCache } from '../cache.ts'
+import { fill, headerAnswer, readQuery, type Template, udpLimit } from '../wire.ts'
+import { Batch, loadCalls } from './mmsg.ts'
+import { COUNTERS, MAX_MISSES } from './shared.ts'
+
+export interface WorkerParts {
+  fd: number
+  isV6: boolean
+  counters: SharedArrayBuffer
+  port: MessagePort
+}
+
+export type ToWorker = { type: 'keep'; packet: Uint8Array; template: Template; lifetime: number } | { type: 'clear' }
+
+/** `from`: a socket address. */
+export interface Miss {
+  packet: Uint8Array
+  from: Uint8Array
+}
+
+const { fd, isV6, counters, port } = workerData as WorkerParts
+const calls = loadCalls()
+const cache = new AnswerCache(Date.now)
+const shared = new Int32Array(counters)
+let hits = 0
+
+function apply(message: ToWorker): void {
+  if (message.type === 'clear') return cache.clear()
+  const { packet, template, lifetime } = message
+  const query = readQuery(Buffer.from(packet))
+  if (!('drop' in query)) cache.set(query, { ...template, wire: Buffer.from(template.wire) }, lifetime)
+}
+
+/** Undefined: it needs the main thread. */
+function answerTo(packet: Buffer): Buffer | 'drop' | undefined {
+  const query = readQuery(packet)
+  if ('drop' in query) {
+    if (!query.drop) return headerAnswer(packet, query.rcode)
+    Atomics.add(shared, COUNTERS.dropped, 1)
+    return 'drop'
+  }
+  // A cookie is made of a secret that only the main thread has.
+  const isPlain = query.class === CLASS_IN && !query.edns?.version && !query.edns?.cookie
+  const cached = isPlain ? cache.get(query) : undefined
+  if (!cached) return undefined
+  hits++
+  return fill(query, cached, udpLimit(query))
+}
+
+function serve(batch: Batch): void {
+  const missed: Miss[] = []
+  const count = batch.receive()
+  for (let i = 0; i < count; i++) {
+    if (batch.isForged(i)) continue
+    const question = batch.question(i)
+    const answer = answerTo(question)
+    if (answer === 'drop') continue
+    if (answer) batch.answer(i, answer)
+    else missed.push({ packet: Uint8Array.from(question), from: Uint8Array.from(batch.from(i)) })
+  }
+  batch.flush()
+  Atomics.store(shared, COUNTERS.hits, hits)
+  if (missed.length === 0) return
+  // What the main thread cannot keep up with is dropped here, as the system would.
+  if (Atomics.add(shared, COUNTERS.misses, missed.length) < MAX_MISSES) port.postMessage(missed, [])
+  else Atomics.sub(shared, COUNTERS.misses, missed.length)
+}
+
+if (calls) {
+  const batch = new Batch(calls, fd, isV6)
+  while (Atomics.load(shared, COUNTERS.stop) === 0) {
+    for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) apply(next.message as ToWorker)
+    serve(batch)
+  }
+}
+port.close()
