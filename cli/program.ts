@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { VERSION } from '../node/version.ts'
 import { defineCache } from './commands/cache.ts'
 import { defineCat } from './commands/cat.ts'
+import { defineDns } from './commands/dns.ts'
 import { defineDoctor } from './commands/doctor.ts'
 import { defineFetch } from './commands/fetch.ts'
 import { defineIntroducer } from './commands/introducer.ts'
@@ -67,6 +68,7 @@ export function createProgram(world: World, signal: AbortSignal): Command {
   defineTransfers(program, open)
   defineCat(program, open)
   defineManifest(program, open)
+  defineDns(program, open)
   defineDoctor(program, open)
   defineProbe(program, open)
   defineLimits(program, open)

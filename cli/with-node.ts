@@ -1,6 +1,6 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
-import type { KnownZone, ZoneLookup } from '../resolver/index.ts'
+import type { ForwardingOptions, KnownZone, ZoneLookup } from '../resolver/index.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
 import { openProgress } from './progress.ts'
@@ -46,8 +46,8 @@ export interface Hosting {
   limits?: Limits
   birthday?: boolean
   portMapping?: boolean
-  /** `upstream` is `IP:port`. */
-  dns?: HostPort & { upstream?: string }
+  /** As a resolver takes them. */
+  dns?: HostPort & ForwardingOptions
 }
 
 /** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
@@ -63,7 +63,7 @@ export async function hostNode(
   if (dns) {
     const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
     const known: KnownZone = (apex) => node.lookup(apex, { policy: 'cache-only' })
-    const resolver = await engine.createResolver({ ...dns, lookup, known, now: Date.now })
+    const resolver = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
     parts.defer(() => resolver.stop())
     served = resolvingNode(node, resolver)
   }

@@ -5,6 +5,7 @@ import { rdataParts } from './core/dns.ts'
 import { P2pnsError } from './core/errors.ts'
 import { keyNameOf, type Name, parseName } from './core/name.ts'
 import { rrToText, TYPE, typeName, typeNumber } from './core/rdata.ts'
+import { type TraceStep, traceInto } from './core/trace.ts'
 import { below, lookupInZone, rrUnder, type Zone } from './core/zone.ts'
 import type { Names } from './names.ts'
 
@@ -15,11 +16,19 @@ export async function resolveText(
   names: Names,
   text: string,
   type: string,
-  options: { policy?: Policy; signal?: AbortSignal; now: () => number },
+  options: { policy?: Policy; signal?: AbortSignal; trace?: boolean; now: () => number },
 ): Promise<Resolved> {
   const name = parseName(text)
   const wanted = typeNumber(type)
-  const { zone, expiresAt, known } = await names.lookup(name, options)
+  const steps: TraceStep[] = []
+  const trace = options.trace ? traceInto(steps, () => performance.now()) : undefined
+  const { policy, signal } = options
+  const { zone, expiresAt, known } = await names.lookup(name, {
+    ...(policy ? { policy } : {}),
+    ...(signal ? { signal } : {}),
+    ...(trace ? { trace } : {}),
+  })
+  trace?.(`answer: from ${known.source}${known.stale ? ', stale' : ''}`)
   const owner = name.labels.join('.')
   const rrs = follow(zone, name, wanted)
   if (rrs.length === 0) {
@@ -35,6 +44,7 @@ export async function resolveText(
     keyName: keyNameOf(zone.key),
     seq: String(zone.seq),
     known,
+    ...(trace ? { trace: steps } : {}),
   }
 }
 

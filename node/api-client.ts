@@ -41,7 +41,11 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
   return {
     register: (request, job) => call('register', { request }, job),
     resolve: (name, type, options = {}) =>
-      call('resolve', { name, type, policy: options.policy }, options.signal ? { signal: options.signal } : {}),
+      call(
+        'resolve',
+        { name, type, policy: options.policy, trace: options.trace },
+        options.signal ? { signal: options.signal } : {},
+      ),
     share: (target, options = {}) => call('share', { path: target, as: options.as }, options),
     fetch: (target, { signal, onProgress, ...request }) => call('fetch', { target, request }, { signal, onProgress }),
     transfers: () => call('transfers', {}),

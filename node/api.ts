@@ -19,8 +19,12 @@ const PROGRESS_EVERY_MS = 100
 /** How the arguments of each method come from one JSON object, and where the job's options go. */
 const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<unknown>> = {
   register: (node, { request }: { request: Parameters<P2pnsNode['register']>[0] }, job) => node.register(request, job),
-  resolve: (node, { name, type, policy }: { name: string; type?: string; policy?: Policy }, { signal }) =>
-    node.resolve(name, type, { ...(policy ? { policy } : {}), ...(signal ? { signal } : {}) }),
+  resolve: (node, { name, type, policy, trace }: ResolveArguments, { signal }) =>
+    node.resolve(name, type, {
+      ...(policy ? { policy } : {}),
+      ...(signal ? { signal } : {}),
+      ...(trace ? { trace } : {}),
+    }),
   share: (node, { path: target, as }: { path: string; as?: string }, job) =>
     node.share(target, { ...job, ...(as ? { as } : {}) }),
   fetch: (node, { target, request }: { target: string; request: FetchRequest }, job) =>
@@ -57,6 +61,13 @@ const CALLS: Record<Method, (node: P2pnsNode, args: never, job: Job) => Promise<
   forget: (node, { name }: { name: string }) => node.forget(name),
   reportProof: (node, { proof }: { proof: string }) => node.reportProof(proof),
   exportProof: (node, { what }: { what: string }) => node.exportProof(what),
+}
+
+interface ResolveArguments {
+  name: string
+  type?: string
+  policy?: Policy
+  trace?: boolean
 }
 
 /** The arguments of a method whose first parameter is an object. */

@@ -3,10 +3,12 @@
  * does the same through the unix socket of a running node, so the command line cannot tell them apart.
  */
 
-import type { Facts, Finding } from './core/diagnosis.ts'
-import type { Judgement } from './core/nat.ts'
+import type { TraceStep } from './core/trace.ts'
 import type { NameChanges } from './handover.ts'
+import type { Diagnosis, PeerStatus, Status } from './state.ts'
 import type { TrustNode } from './trust.ts'
+
+export type { Diagnosis, PeerStatus, Status } from './state.ts'
 
 /** `cache-only`: no network. `cache-first`: the cache while it is fresh. `network`: always ask (docs/design.md, Resolving). */
 export type Policy = 'cache-only' | 'cache-first' | 'network'
@@ -84,6 +86,8 @@ export interface Resolved {
   keyName: string
   seq: string
   known: Known
+  /** What was done, and when, where that was asked for. */
+  trace?: TraceStep[]
 }
 
 export interface Shared {
@@ -222,43 +226,6 @@ export interface Job {
   onProgress?: (progress: Progress) => void
 }
 
-export interface Status {
-  peerId: string
-  version: string
-  home: string
-  /** Seconds. */
-  uptime: number
-  addresses: string[]
-  introducers: { address: string; connected: boolean }[]
-  peers: number
-  dns?: string
-  names: { name: string; keyName: string; seq: string; until?: string }[]
-  shares: { cid: string; path: string; bytes: number; files: number }[]
-  /** How others get here. `nat`: what it does to UDP; `places`: peer ids of introducers over which this node can be called. */
-  reach: { nat: Judgement; portMapping: string; places: string[] }
-  /** What the person should look into: names that end soon, two owners of one name, a witness that lied. */
-  warnings: string[]
-}
-
-export interface PeerStatus {
-  peer: string
-  address: string
-  /** `lan`, `direct-tcp`, `reversed-tcp`, `punched-tcp`, `punched-udp` or `relayed`. */
-  path: string
-  /** Round trip in milliseconds, when measured. */
-  rtt?: number
-  introducer: boolean
-  /** A control connection, or a link over which something is fetched from there or served to it. */
-  use: 'control' | 'fetching' | 'serving'
-  /** Why the path is no direct one, where that is known. */
-  why?: string
-}
-
-/** What `p2pns doctor` found. */
-export interface Diagnosis extends Facts {
-  findings: Finding[]
-}
-
 export interface KeyInfo {
   name: string
   keyName: string
@@ -267,7 +234,11 @@ export interface KeyInfo {
 
 export interface P2pnsNode extends NameChanges, TrustNode {
   register(request: RegisterRequest, job?: Job): Promise<Registered>
-  resolve(name: string, type?: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<Resolved>
+  resolve(
+    name: string,
+    type?: string,
+    options?: { policy?: Policy; signal?: AbortSignal; trace?: boolean },
+  ): Promise<Resolved>
   /** Hashes in place and seeds while the node runs; with `as`, the name points to it afterwards. */
   share(path: string, options?: Job & { as?: string }): Promise<Shared>
   /** Stops sharing a CID or a path, and forgets it; false when it was not shared. */

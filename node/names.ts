@@ -2,6 +2,7 @@
  * name -> record. Order of asking: own zones and petnames; what was learnt before; then introducers and DHT raced, where
  * the first valid answer wins and a newer one that comes later replaces it. Nothing older ever replaces a newer one.
  */
+
 import { LRUCache } from 'lru-cache'
 import type { Known, Policy } from './contract.ts'
 import { type Bytes, toHex } from './core/encoding.ts'
@@ -11,6 +12,7 @@ import { type Name, parseName } from './core/name.ts'
 import { receiptsThatCount } from './core/proof.ts'
 import { clampTtl, DEFAULT_TTL, MIN_TTL } from './core/rdata.ts'
 import { realmId } from './core/realm.ts'
+import type { Trace } from './core/trace.ts'
 import { type Zone, zoneDhtKey } from './core/zone.ts'
 import { type Learnt, type LearntRecord, LearntRecords, STALE_AFTER_MS, signedAt } from './learnt.ts'
 import type { NetworkRecord, RecordNetwork } from './net/record-network.ts'
@@ -34,6 +36,12 @@ export interface ZoneAnswer {
 /** A name that was not there is not asked for again for this long (ms). */
 const NEGATIVE_TTL_MS = 30_000
 const LOOKUP_TIMEOUT_MS = 12_000
+
+export interface LookupOptions {
+  policy?: Policy
+  signal?: AbortSignal
+  trace?: Trace
+}
 
 export class Names {
   readonly #network: RecordNetwork
@@ -71,17 +79,23 @@ export class Names {
    * The zone that a name stands in. Errors: name_not_found, no_introducer, network_unreachable, timed_out, pin_conflict,
    * record_older, lease_invalid.
    */
-  async lookup(name: Name, options: { policy?: Policy; signal?: AbortSignal } = {}): Promise<ZoneAnswer> {
+  async lookup(name: Name, options: LookupOptions = {}): Promise<ZoneAnswer> {
+    const { trace } = options
     if (name.kind === 'pet') {
       const keyName = await this.#petnames.get(name.pet)
       if (keyName === undefined) throw notFound(name.apex, 'this machine gave nobody that petname')
+      trace?.(`petname: ${keyName}`)
       const answer = await this.lookup(parseName(keyName), options)
       return { ...answer, known: { ...answer.known, kind: 'petname' } }
     }
     const own = this.#ownZone(name)
-    if (own !== undefined) return this.#answer(own)
+    if (own !== undefined) {
+      trace?.('a name of this home')
+      return this.#answer(own)
+    }
     const policy = options.policy ?? 'cache-first'
     const cached = await this.#learnt.cached(name)
+    trace?.(`cache: ${cached === undefined ? 'nothing' : `a record from ${new Date(cached.fetchedAt).toISOString()}`}`)
     if (policy !== 'network' && cached !== undefined && this.#isWithin(ttlOf(cached.zone) * 1000, cached.fetchedAt))
       return this.#shown(name, cached, 'cache')
     if (policy === 'cache-only') {
@@ -92,7 +106,7 @@ export class Names {
     if (policy === 'cache-first' && missedAt !== undefined && this.#isWithin(NEGATIVE_TTL_MS, missedAt)) {
       throw notFound(name.apex, 'nobody had it a moment ago')
     }
-    return this.#ask(name, cached, policy, options.signal)
+    return this.#ask(name, cached, policy, options)
   }
 
   async setPetname(pet: string, keyName: string): Promise<void> {
@@ -121,9 +135,14 @@ export class Names {
     await this.#learnt.clear()
   }
 
-  async #ask(name: Name, cached: LearntRecord | undefined, policy: Policy, signal?: AbortSignal): Promise<ZoneAnswer> {
+  async #ask(
+    name: Name,
+    cached: LearntRecord | undefined,
+    policy: Policy,
+    options: LookupOptions,
+  ): Promise<ZoneAnswer> {
     try {
-      const entry = await this.#fetch(name, signal)
+      const entry = await this.#fetch(name, options)
       if (entry !== undefined && this.#learnt.isUsable(entry)) return this.#shown(name, entry, 'fetched')
     } catch (error) {
       // Offline, or fed with old records, what was right yesterday is better than nothing (RFC 8767).
@@ -141,15 +160,15 @@ export class Names {
   }
 
   /** One question per apex at a time, whoever asks; the asker who leaves does not end it for the others. */
-  async #fetch(name: Name, signal?: AbortSignal): Promise<LearntRecord | undefined> {
+  async #fetch(name: Name, { signal, trace }: LookupOptions): Promise<LearntRecord | undefined> {
     signal?.throwIfAborted()
     let running = this.#running.get(name.apex)
     if (running === undefined) {
-      running = this.#fetchOnce(name, AbortSignal.timeout(LOOKUP_TIMEOUT_MS)).finally(() =>
+      running = this.#fetchOnce(name, AbortSignal.timeout(LOOKUP_TIMEOUT_MS), trace).finally(() =>
         this.#running.delete(name.apex),
       )
       this.#running.set(name.apex, running)
-    }
+    } else trace?.('somebody else is looking it up already')
     if (signal === undefined) return running
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
@@ -157,8 +176,10 @@ export class Names {
     return Promise.race([running, aborted])
   }
 
-  async #fetchOnce(name: Name, signal: AbortSignal): Promise<LearntRecord | undefined> {
-    const answers = await Promise.allSettled(this.#keysOf(name).map((key) => this.#fetchUnder(key, name, signal)))
+  async #fetchOnce(name: Name, signal: AbortSignal, trace?: Trace): Promise<LearntRecord | undefined> {
+    const answers = await Promise.allSettled(
+      this.#keysOf(name).map((key) => this.#fetchUnder(key, name, signal, trace)),
+    )
     for (const answer of answers) if (answer.status === 'fulfilled' && answer.value !== undefined) return answer.value
     for (const answer of answers) {
       if (answer.status === 'fulfilled') continue
@@ -173,7 +194,7 @@ export class Names {
    * What is found under one key. Every answer is looked at, the losing ones too. An answer that is not believed is not the
    * last word: the liar may only have been the fastest, so all are heard before it counts.
    */
-  async #fetchUnder(key: Bytes, name: Name, signal: AbortSignal): Promise<LearntRecord | undefined> {
+  async #fetchUnder(key: Bytes, name: Name, signal: AbortSignal, trace?: Trace): Promise<LearntRecord | undefined> {
     const judged = new Map<string, Promise<LearntRecord | undefined>>()
     const judge = (record: NetworkRecord): Promise<LearntRecord | undefined> => {
       const id = toHex(record.value)
@@ -182,10 +203,12 @@ export class Names {
       return judgement
     }
     const onSeen = (record: NetworkRecord) => void judge(record).catch(() => {})
-    const found = await this.#network.get(key, { signal, onNewer: onSeen, onSeen })
+    const found = await this.#network.get(key, { signal, onNewer: onSeen, onSeen, ...(trace ? { trace } : {}) })
     if (found === undefined) return undefined
     try {
-      return await judge(found)
+      const learnt = await judge(found)
+      trace?.('verified: signatures, owner and age')
+      return learnt
     } catch (error) {
       if (!isError(error, 'pin_conflict', 'record_older', 'lease_invalid')) throw error
       const best = await this.#network.get(key, { signal, wait: 'best', onSeen }).catch(() => undefined)

@@ -7,6 +7,7 @@ import { withNode } from '../with-node.ts'
 
 interface Options {
   policy: Policy
+  trace?: boolean
   introducer?: string[]
 }
 
@@ -22,15 +23,18 @@ export function defineResolve(program: Command, open: OpenSession): void {
         .choices(['cache-only', 'cache-first', 'network'] satisfies Policy[])
         .default('cache-first'),
     )
+    .option('--trace', 'show each step of the lookup, with its time')
     .action(async (name: string, type: string | undefined, options: Options, command: Command) => {
       const session = open(command)
-      const { policy } = options
+      const { policy, trace = false } = options
       await withNode(
         session,
         options.introducer,
-        (node, { signal }) => node.resolve(name, type?.toUpperCase(), { policy, signal }),
+        (node, { signal }) => node.resolve(name, type?.toUpperCase(), { policy, signal, ...(trace ? { trace } : {}) }),
         (resolved) => {
           session.output.data(resolved, recordLines(resolved))
+          for (const { at, what } of resolved.trace ?? [])
+            session.output.note(`; ${at.toFixed(1).padStart(7)} ms  ${what}`)
           session.output.note(`; ${formatKnown(resolved.known)}`)
           if (resolved.name !== resolved.keyName) session.output.note(`; key name ${resolved.keyName}`)
         },
@@ -40,6 +44,7 @@ export function defineResolve(program: Command, open: OpenSession): void {
   addExamples(command, [
     ['p2pns resolve alice.p2p', 'everything it says'],
     ['p2pns resolve _http._tcp.alice.p2p SRV', 'one type, at a label'],
+    ['p2pns resolve alice.p2p --policy network --trace', 'who was asked, and how long it took'],
     ['p2pns resolve alice.p2p A --policy network --json', 'past the cache, for a script'],
   ])
 }

@@ -1,4 +1,5 @@
-import { type Command, Option } from 'commander'
+import { isIP } from 'node:net'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Status } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { block, formatIntroducers } from '../format.ts'
@@ -20,13 +21,14 @@ interface Options extends LimitOptions {
   introducer?: string[]
   listen?: string[]
   dns: HostPort | false
-  upstream?: HostPort
+  upstream?: string[]
+  allowPrivate?: string[]
   birthday: boolean
   portMapping: boolean
 }
 
 /** Not 53, which only root may have, and not 5353, which is mDNS. */
-const DNS: HostPort = { host: '127.0.0.1', port: 5354 }
+export const DNS: HostPort = { host: '127.0.0.1', port: 5354 }
 
 export function defineUp(program: Command, open: OpenSession): void {
   const command = program
@@ -40,7 +42,12 @@ export function defineUp(program: Command, open: OpenSession): void {
         .default(DNS, formatHostPort(DNS)),
     )
     .option('--no-dns', 'run without the DNS resolver')
-    .option('--upstream <host:port>', 'DNS server that is asked for every name outside .p2p', hostPort)
+    .option('--upstream <ip[:port]>', 'DNS server for every name outside .p2p, or `system`; repeatable', upstreams)
+    .addOption(
+      new Option('--allow-private [domain]', 'let its names (default: all) lead to private addresses; repeatable')
+        .preset('')
+        .argParser(collect),
+    )
     .option('--no-port-mapping', 'do not ask the router to let others in')
     .option('--no-birthday', 'do not try many ports against a NAT that gives every connection another one')
     .action(async (options: Options, command: Command) => {
@@ -53,8 +60,7 @@ export function defineUp(program: Command, open: OpenSession): void {
       const { introducer: introducers, listen } = options
       // What a person does not forbid is left to the node.
       const [birthday, portMapping] = [options.birthday, options.portMapping].map((may) => (may ? undefined : false))
-      const upstream = options.upstream && formatHostPort(options.upstream)
-      const dns = options.dns ? { ...options.dns, upstream } : undefined
+      const dns = options.dns ? { ...options.dns, ...forwardingFrom(options) } : undefined
       const hosting = { introducers, listen, dns, birthday, portMapping, ...limitsFrom(options) }
       await hostNode(session, hosting, async (node) => {
         const status = await node.status()
@@ -66,8 +72,22 @@ export function defineUp(program: Command, open: OpenSession): void {
   addIntroducerOption(command)
   addExamples(command, [
     ['p2pns up --introducer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW...', 'the first time; later `p2pns up` is enough'],
-    ['p2pns up --dns 127.0.0.1:0 --upstream 9.9.9.9:53', 'answer .p2p, forward everything else'],
+    ['p2pns up --upstream system', 'answer .p2p, and everything else as this machine did before'],
+    ['p2pns up --dns 127.0.0.1:0 --upstream 9.9.9.9 --upstream 149.112.112.112', 'the second stands in for the first'],
   ])
+}
+
+/** An IP address, with a port or without, or `system`. */
+function upstreams(value: string, previous: string[] | undefined): string[] {
+  if (value !== 'system' && !isIP(value) && !isIP(hostPort(value).host)) {
+    throw new InvalidArgumentError('It looks like 9.9.9.9, 127.0.0.1:5353 or system.')
+  }
+  return collect(value, previous)
+}
+
+/** `--allow-private` without a domain stands for all. */
+function forwardingFrom({ upstream, allowPrivate }: Options): { upstream?: string[]; allowPrivate?: true | string[] } {
+  return { upstream, allowPrivate: allowPrivate?.includes('') ? true : allowPrivate }
 }
 
 function ready({ peerId, home, addresses, dns, introducers }: Status): object {

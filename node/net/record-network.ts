@@ -2,6 +2,7 @@
 import type { Bytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { compareRecords, isUntimely } from '../core/records.ts'
+import type { Trace } from '../core/trace.ts'
 import type { Dht } from './dht.ts'
 import { type Introducer, putToAll } from './introducers.ts'
 
@@ -23,6 +24,7 @@ export interface GetOptions {
    * after the result is there, and maybe of the same one several times.
    */
   onSeen?: (record: NetworkRecord) => void
+  trace?: Trace
 }
 
 /** A record network as names and publisher see it; tests pass one without sockets. */
@@ -49,16 +51,17 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
   }
 
   async function race(key: Bytes, options: GetOptions): Promise<NetworkRecord | undefined> {
-    const { signal, wait = 'first', onNewer, onSeen } = options
+    const { signal, wait = 'first', onNewer, onSeen, trace } = options
     const { promise, resolve, reject } = Promise.withResolvers<NetworkRecord | undefined>()
     let best: NetworkRecord | undefined
     let firstError: unknown
     let untimely: P2pnsError | undefined
     let someAnswered = false
-    const ask = async (source: NetworkRecord['source'], question: Promise<Bytes | undefined>) => {
+    const ask = async (source: NetworkRecord['source'], who: string, question: Promise<Bytes | undefined>) => {
       try {
         const value = await question
         someAnswered = true
+        trace?.(`${who}: ${value === undefined ? 'no record' : `a record of ${value.length} bytes`}`)
         if (value === undefined) return
         const last = best
         if (last !== undefined && compareRecords(key, value, last.value, now()) <= 0) return onSeen?.({ value, source })
@@ -68,14 +71,18 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
         } else if (last === undefined) resolve(best)
         else onNewer?.(best)
       } catch (error) {
+        trace?.(`${who}: ${isError(error) ? error.what : 'no answer'}`)
         if (isUntimely(error)) untimely ??= error
         firstError ??= error
       }
     }
     const questions = [
-      ...introducers.map((introducer) => ask('introducer', introducer.get(key, signal))),
+      ...introducers.map((introducer) =>
+        ask('introducer', `introducer ${introducer.peerId}`, introducer.get(key, signal)),
+      ),
       ask(
         'dht',
+        'DHT',
         dht
           .get(key, {
             ...(signal ? { signal } : {}),

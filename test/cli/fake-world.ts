@@ -147,8 +147,8 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
         calls.push(['serveApi', home])
         return { stop: async () => void calls.push(['api stopped']) }
       },
-      async createResolver({ host, port, upstream }) {
-        calls.push(['createResolver', { host, port, upstream }])
+      async createResolver({ host, port, upstream, allowPrivate }) {
+        calls.push(['createResolver', { host, port, upstream, ...(allowPrivate && { allowPrivate }) }])
         return {
           host,
           port,

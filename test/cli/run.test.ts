@@ -213,12 +213,40 @@ test('up says that it is ready, stays, and stops cleanly', async () => {
   assert.deepEqual(world.calls, [
     ['connectNode', home],
     ['createNode', { introducers: ['X'], listen: ['L'], home }],
-    ['createResolver', { host: '127.0.0.1', port: 5354, upstream: '192.0.2.53:53' }],
+    ['createResolver', { host: '127.0.0.1', port: 5354, upstream: ['192.0.2.53:53'] }],
     ['serveApi', home],
     ['api stopped'],
     ['resolver stopped'],
     ['stop'],
   ])
+})
+
+test('up takes several upstreams, the word system, and names that may lead to private addresses', async () => {
+  const forwarding = async (...args: string[]): Promise<unknown> => {
+    const world = fakeWorld()
+    const ended = run(['up', '--json', ...args], world)
+    await world.firstLine
+    world.press('SIGTERM')
+    assert.equal(await ended, 0)
+    return world.calls.find(([call]) => call === 'createResolver')?.[1]
+  }
+  const listening = { host: '127.0.0.1', port: 5354 }
+  assert.deepEqual(
+    await forwarding('--upstream', 'system', '--upstream', '2001:db8::53', '--upstream', '192.0.2.1:5353'),
+    {
+      ...listening,
+      upstream: ['system', '2001:db8::53', '192.0.2.1:5353'],
+    },
+  )
+  assert.deepEqual(await forwarding('--allow-private', 'a.example', '--allow-private', 'p2p'), {
+    ...listening,
+    upstream: undefined,
+    allowPrivate: ['a.example', 'p2p'],
+  })
+  assert.deepEqual(await forwarding('--allow-private'), { ...listening, upstream: undefined, allowPrivate: true })
+  for (const wrong of ['dns.example', 'dns.example:53', '', '192.0.2.1:x']) {
+    assert.equal(await run(['up', '--upstream', wrong], fakeWorld()), 2, wrong)
+  }
 })
 
 test('whatever changes a name on a node with DNS empties the cache of its resolver, also when it failed', async () => {
