@@ -1,4 +1,4 @@
-/** DNS over HTTPS (RFC 8484): `/dns-query`, by GET and POST, for browsers on this machine or behind a proxy that has a certificate. */
+/** DNS over HTTPS (RFC 8484): `/dns-query`, by GET and POST, for browsers. Nothing starts it yet. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { P2pnsError } from '../node/core/errors.ts'
@@ -15,7 +15,7 @@ const ANSWER_TIME = 10_000
 export interface DohOptions {
   host: string
   port: number
-  /** PEM. Without them it is plain HTTP, which browsers take from loopback only. */
+  /** PEM. Without them it is plain HTTP, for a proxy that has a certificate: browsers want https. */
   tls?: { cert: string; key: string }
 }
 

@@ -8,7 +8,7 @@ import { assertNear, pair, settled, twoPeople } from './pair.ts'
 const skip = whyNoLab() ?? false
 
 for (const hairpin of [false, true]) {
-  const title = `two peers behind one NAT ${hairpin ? 'with' : 'without'} hairpinning use their local addresses`
+  const title = `two peers behind one NAT ${hairpin ? 'with' : 'without'} hairpinning are joined without leaving home`
   test(title, { skip }, async () => {
     const home = { kind: 'full-cone', lan: 'home', hairpin } as const
     await using lab = await Lab.create(pair(home, home))

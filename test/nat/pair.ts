@@ -35,7 +35,7 @@ export function pathsOf({ peers }: Fetched): string[] {
   return peers.map((peer) => peer.path)
 }
 
-/** Local addresses were used: by whichever of the two came first on a busy machine, and without the 40 ms of the public segment. */
+/** Joined without a relay and without the 40 ms of the public segment; a hairpin of their own router would pass, too. */
 export function assertNear({ path, rtt }: Probed): void {
   assert.notEqual(path, 'relayed')
   assert.ok(rtt < 40, `${path}, ${rtt} ms`)

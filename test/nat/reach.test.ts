@@ -82,7 +82,7 @@ test('peers in networks without UDP are joined over TCP', { skip }, async () => 
   assert.deepEqual(pathsOf(await transfer(lab, ann, bob, 5 * MB)), ['punched-tcp'])
 })
 
-test('two peers behind one NAT use their local addresses', { skip }, async () => {
+test('two peers behind one NAT are joined without leaving home', { skip }, async () => {
   const home = { kind: 'port-restricted', lan: 'home' } as const
   await using lab = await Lab.create({ hosts: { ann: home, bob: home } })
   const { ann, bob } = await twoPeople(lab)
