@@ -56,7 +56,7 @@ test('two peers behind port-restricted NATs are joined directly', { skip }, asyn
 test('a transfer to a peer behind a symmetric NAT starts relayed and becomes direct', { skip }, async () => {
   await using lab = await Lab.create(pair({ kind: 'port-restricted' }, { kind: 'symmetric' }))
   const { ann, bob } = await twoPeople(lab)
-  const fetched = await transfer(lab, ann, bob, 150 * MB)
+  const fetched = await transfer(lab, ann, bob, 200 * MB)
   const by = new Map(fetched.peers.map((peer) => [peer.path, peer.bytes]))
   assert.ok((by.get('relayed') ?? 0) > 0)
   assert.ok((by.get('punched-udp') ?? 0) > (by.get('relayed') ?? 0))
