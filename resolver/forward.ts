@@ -10,13 +10,12 @@ import { readName } from '../node/core/dns.ts'
 import { isError } from '../node/core/errors.ts'
 import { isOurs } from '../node/core/name.ts'
 import { Lookups } from './lookups.ts'
-import type { Asker, Forwarder } from './outside.ts'
-import type { Reply, Transport } from './responder.ts'
+import type { Forwarded, Forwarder } from './outside.ts'
 import { specialName } from './special.ts'
 import { type Question, questionFrom, questionKey } from './upstream.ts'
 import { emptyAnswer, type Received } from './upstream-answer.ts'
 import { UpstreamCache } from './upstream-cache.ts'
-import { EDE, extendedError, fill, MAX_TCP_PAYLOAD, type Query, RCODE, type Template, udpLimit } from './wire.ts'
+import { EDE, extendedError, type Query, RCODE, type Template } from './wire.ts'
 
 export interface ForwarderOptions {
   /** Answers, or throws in the end; when `signal` ends it nobody wants the answer any more. */
@@ -29,7 +28,6 @@ export interface ForwarderOptions {
   patience?: number
 }
 
-const NOBODY: Asker = { address: '' }
 const PATIENCE = 1_800
 /** Questions that are being asked at once; more than for zones, since these take milliseconds. */
 const MAX_ASKED = 1_024
@@ -53,37 +51,31 @@ export class CachingForwarder implements Forwarder {
     })
   }
 
-  /** Calls `reply` once, in the same tick when the answer is known; after `stop()` maybe never. */
-  forward(query: Query, transport: Transport, reply: Reply, { address, options }: Asker = NOBODY): void {
-    const limit = transport === 'udp' ? udpLimit(query) : MAX_TCP_PAYLOAD
-    const answer = (template: Template): void => reply(fill(query, template, limit, options))
+  forward(query: Query, address: string): Forwarded | Promise<Forwarded> {
     const key = questionKey(query)
-    const { fresh, renew, template } = this.#cache.get(key) ?? {}
+    const kept = this.#cache.get(key)
     const failure = this.#cache.failure(key)
-    if (template && fresh) {
-      if (renew && !failure) void this.#ask(key, address)
-      answer(template)
-    } else if (failure) answer(template ?? failure.template)
-    else {
-      void this.#askOrStale(key, address, template).then((found) => {
-        if (!this.#stopped.signal.aborted) answer(found)
-      })
+    if (kept?.fresh) {
+      if (kept.renew && !failure) void this.#ask(key, address)
+      return { template: kept.template, source: 'cached', lifetime: kept.lifetime }
     }
+    if (failure) return kept ? staleAnswer(kept.template) : { ...found(failure), source: 'cached' }
+    return this.#askOrStale(key, address, kept?.template)
   }
 
   stop(): void {
     this.#stopped.abort()
   }
 
-  async #askOrStale(key: string, address: string, stale: Template | undefined): Promise<Template> {
+  async #askOrStale(key: string, address: string, stale: Template | undefined): Promise<Forwarded> {
     const asked = this.#ask(key, address)
-    if (!stale) return (await asked).template
-    if (this.#options.gone()) return stale
+    if (!stale) return found(await asked)
+    if (this.#options.gone()) return staleAnswer(stale)
     const { promise: waited, resolve } = Promise.withResolvers<undefined>()
     const timer = setTimeout(() => resolve(undefined), this.#options.patience ?? PATIENCE)
     try {
       const received = await Promise.race([asked, waited])
-      return received === undefined || isFailure(received) ? stale : received.template
+      return received === undefined || isFailure(received) ? staleAnswer(stale) : found(received)
     } finally {
       clearTimeout(timer)
     }
@@ -116,6 +108,15 @@ export class CachingForwarder implements Forwarder {
       return received
     }
   }
+}
+
+/** Once it is in the cache, it is told how long it holds. */
+function found({ template }: Received): Forwarded {
+  return { template, source: 'found', lifetime: 0 }
+}
+
+function staleAnswer(template: Template): Forwarded {
+  return { template, source: 'stale', lifetime: 0 }
 }
 
 function isFailure({ rcode }: Received): boolean {

@@ -7,13 +7,15 @@ import { P2pnsError } from '../node/core/errors.ts'
 import type { KnownZone, ZoneLookup } from './answer.ts'
 import { serveBatched } from './batch/index.ts'
 import { type ForwardingOptions, openForwarding } from './forwarding.ts'
-import { type ResolverStats, Responder } from './responder.ts'
+import { type Answered, Responder } from './responder.ts'
+import { type ResolverStats, Tally } from './tally.ts'
 import { serveTcp, type TcpServer } from './tcp.ts'
 import { serveUdp, type UdpServer } from './udp.ts'
 
 export type { FoundZone, KnownZone, ZoneLookup } from './answer.ts'
 export type { ForwardingOptions } from './forwarding.ts'
-export type { ResolverStats } from './responder.ts'
+export type { Answered } from './responder.ts'
+export type { ResolverStats } from './tally.ts'
 
 export interface ResolverOptions extends ForwardingOptions {
   lookup: ZoneLookup
@@ -42,6 +44,8 @@ export interface Resolver {
   /** Forgets every answer about our names. */
   clear(): void
   stats(): ResolverStats
+  /** Calls `listener` with each question when it is answered, until what comes back is called; nothing is kept of them. */
+  watch(listener: (answered: Answered) => void): () => void
   stop(): Promise<void>
 }
 
@@ -59,14 +63,24 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
   const { udp, tcp } = await serveBoth(options, responder)
   self.port = udp.port
   let stopped: Promise<unknown> | undefined
+  const listeners = new Set<(answered: Answered) => void>()
+  const watch = (): void => {
+    udp.watch(listeners.size > 0)
+    responder.onAnswered =
+      listeners.size > 0 ? (answered) => listeners.forEach((listener) => listener(answered)) : undefined
+  }
   return {
     host,
     port: udp.port,
     clear: () => responder.clear(),
-    stats() {
-      const { hits, dropped } = udp.counts()
-      const { stats } = responder
-      return { ...stats, queries: stats.queries + hits, hits: stats.hits + hits, dropped: stats.dropped + dropped }
+    stats: () => Tally.sum(udp.tally ? [responder.tally, udp.tally] : [responder.tally], udp.isBatched()),
+    watch(listener) {
+      listeners.add(listener)
+      watch()
+      return () => {
+        listeners.delete(listener)
+        watch()
+      }
     },
     async stop() {
       responder.stop()

@@ -4,40 +4,38 @@ import { P2pnsError } from '../node/core/errors.ts'
 import { isOurs } from '../node/core/name.ts'
 import { TYPE } from '../node/core/rdata.ts'
 import type { AskOutside, Step } from './answer.ts'
-import type { Reply, Transport } from './responder.ts'
 import { specialName } from './special.ts'
-import { type Query, RCODE, readQuery } from './wire.ts'
+import type { Source } from './tally.ts'
+import { fill, MAX_TCP_PAYLOAD, type Query, RCODE, readQuery, type Template } from './wire.ts'
 
-/** Who asks, and the EDNS options that the answer has besides. */
-export interface Asker {
-  address: string
-  options?: Buffer
+export interface Forwarded {
+  template: Template
+  source: Source
+  /** Seconds for which it may be repeated without asking here again; 0: not at all. */
+  lifetime: number
 }
 
-/** What an upstream is here: a query in, a response out. */
+/** What others are asked through. */
 export interface Forwarder {
-  forward(query: Query, transport: Transport, reply: Reply, asker?: Asker): void
+  /** What they say to `query`, which the host at `address` asks; at once when that is known. Never rejects, but may never end after a stop. */
+  forward(query: Query, address: string): Forwarded | Promise<Forwarded>
 }
 
 const REST = { ede: undefined, lifetime: Infinity }
+/** All questions of ours count as those of one client. */
+const NOBODY = ''
 const RECURSION_DESIRED = 0x0100
 /** Records with all their names written out, in bytes. */
 const MAX_EXPANDED = 131_072
 
 /** Asks as over TCP, so that nothing comes back truncated. */
 export function askThrough(upstream: Forwarder): AskOutside {
-  return (name, type) =>
-    new Promise((resolve, reject) => {
-      const query = readQuery(questionFor(name, type))
-      if ('drop' in query) throw new P2pnsError('malformed', `${name.slice(0, 80)} cannot be asked for`)
-      upstream.forward(query, 'tcp', (response) => {
-        try {
-          resolve(stepFrom(name, type, response))
-        } catch (error) {
-          reject(error)
-        }
-      })
-    })
+  return async (name, type) => {
+    const query = readQuery(questionFor(name, type))
+    if ('drop' in query) throw new P2pnsError('malformed', `${name.slice(0, 80)} cannot be asked for`)
+    const { template } = await upstream.forward(query, NOBODY)
+    return stepFrom(name, type, fill(query, template, MAX_TCP_PAYLOAD))
+  }
 }
 
 function questionFor(name: string, type: number): Buffer {

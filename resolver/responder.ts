@@ -28,17 +28,20 @@ import { AnswerCache } from './cache.ts'
 import { Cookies } from './cookies.ts'
 import { EDE, extendedError, OPTION, option } from './edns.ts'
 import { Lookups } from './lookups.ts'
-import { askThrough, type Forwarder } from './outside.ts'
+import { askThrough, type Forwarded, type Forwarder } from './outside.ts'
 import { type MayBePrivate, shielded } from './rebinding.ts'
 import { specialName } from './special.ts'
+import { type Source, Tally } from './tally.ts'
 import {
   errorAnswer,
   fill,
   headerAnswer,
+  isStale,
   labelsOf,
   MAX_TCP_PAYLOAD,
   type Query,
   RCODE,
+  rcodeOf,
   readQuery,
   type Template,
   udpLimit,
@@ -49,18 +52,20 @@ export type Transport = 'udp' | 'tcp'
 /** Called once, in the same tick when the answer is known; after `stop()` maybe never. */
 export type Reply = (response: Buffer) => void
 
-/** Since the start. */
-export interface ResolverStats {
-  queries: number
-  /** Answered from the cache. */
-  hits: number
-  /** Zones that were looked up. */
-  lookups: number
-  forwarded: number
-  /** Questions that ended in SERVFAIL. */
-  failures: number
-  /** Packets that deserved no answer. */
-  dropped: number
+/** A question and what became of it. */
+export interface Answered {
+  /** ms since 1970. */
+  at: number
+  client: string
+  transport: Transport
+  /** With escapes (RFC 4343 section 2.1), in lower case; no final dot. */
+  name: string
+  /** Number of the RR type. */
+  type: number
+  rcode: number
+  source: Source
+  /** Milliseconds that it took. */
+  took: number
 }
 
 /** TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: not for a resolver of single names (RFC 6895 section 3.1). */
@@ -87,19 +92,28 @@ export interface ResponderOptions {
   now: () => number
 }
 
-/** A query, how it came, and the EDNS options that its answer has besides. */
+/** A query, how and when (by performance.now()) it came, and the EDNS options that its answer has besides. */
 interface Asked {
   query: Query
   transport: Transport
   address: string
+  at: number
   options: Buffer
 }
 
+interface Refusal {
+  rcode: number
+  code?: number
+  text?: string
+}
+
 export class Responder {
-  readonly stats: ResolverStats = { queries: 0, hits: 0, lookups: 0, forwarded: 0, failures: 0, dropped: 0 }
+  readonly tally = new Tally()
   /** Another cache may keep what this one keeps: `lifetime` seconds from now. */
-  onKnown: ((packet: Buffer, template: Template, lifetime: number) => void) | undefined
+  onKnown: ((query: Query, template: Template, lifetime: number) => void) | undefined
   onClear: () => void = () => undefined
+  /** Told of each question when it is answered. */
+  onAnswered: ((answered: Answered) => void) | undefined
   readonly #options: ResponderOptions
   readonly #cache: AnswerCache
   readonly #lookups: Lookups
@@ -118,7 +132,7 @@ export class Responder {
     this.#outside = options.upstream && askThrough(options.upstream)
     this.#lookups = new Lookups({
       lookup: (...asked) => {
-        this.stats.lookups++
+        this.tally.count('lookups')
         return options.lookup(...asked)
       },
       timeout: options.lookupTimeout,
@@ -130,35 +144,35 @@ export class Responder {
   handle(packet: Buffer, transport: Transport, address: string, reply: Reply): boolean {
     const query = readQuery(packet)
     if ('drop' in query) {
-      if (query.drop) this.stats.dropped++
-      else reply(headerAnswer(packet, query.rcode))
+      if (query.drop) this.tally.count('dropped')
+      else {
+        this.tally.answered('refused', query.rcode)
+        reply(headerAnswer(packet, query.rcode))
+      }
       return !query.drop
     }
-    this.stats.queries++
-    const asked: Asked = { query, transport, address, options: this.#optionsFor(query, transport, address) }
+    const options = this.#optionsFor(query, transport, address)
+    const asked: Asked = { query, transport, address, at: performance.now(), options }
     const refusal = this.#refusal(asked)
     const cached = refusal || query.class !== CLASS_IN ? undefined : this.#cache.get(query)
-    if (refusal) reply(refusal)
+    if (refusal) this.#refuse(asked, refusal, reply)
     else if (cached) {
-      this.stats.hits++
-      this.onKnown?.(packet, cached, Math.floor((cached.expiresAt - this.#options.now()) / 1000))
-      reply(fill(query, cached, limitOf(asked), asked.options))
+      const lifetime = Math.floor((cached.expiresAt - this.#options.now()) / 1000)
+      this.#answer(asked, { template: cached, source: isStale(cached) ? 'stale' : 'cached', lifetime }, reply)
     } else this.#handleUncached(asked, reply)
     return true
   }
 
   /** What EDNS alone decides. */
-  #refusal({ query, transport, address, options }: Asked): Buffer | undefined {
+  #refusal({ query, transport, address }: Asked): Refusal | undefined {
     const { edns } = query
     if (!edns) return undefined
-    if (edns.version > 0) return errorAnswer(query, RCODE.BADVERS)
+    if (edns.version > 0) return { rcode: RCODE.BADVERS }
     // RFC 7828 section 3.2.1: only a server says how long.
-    if (transport === 'tcp' && edns.keepalive) return errorAnswer(query, RCODE.FORMERR, undefined, options)
+    if (transport === 'tcp' && edns.keepalive) return { rcode: RCODE.FORMERR }
     const strict = this.#options.requireCookies === true && transport === 'udp'
-    if (strict && edns.cookie && !this.#cookies.holds(edns.cookie, address)) {
-      return errorAnswer(query, RCODE.BADCOOKIE, undefined, options)
-    }
-    return query.end === HEADER_BYTES ? errorAnswer(query, RCODE.NOERROR, undefined, options) : undefined
+    if (strict && edns.cookie && !this.#cookies.holds(edns.cookie, address)) return { rcode: RCODE.BADCOOKIE }
+    return query.end === HEADER_BYTES ? { rcode: RCODE.NOERROR } : undefined
   }
 
   #optionsFor({ edns }: Query, transport: Transport, address: string): Buffer {
@@ -169,20 +183,48 @@ export class Responder {
   }
 
   #handleUncached(asked: Asked, reply: Reply): void {
-    const { query, transport, options } = asked
-    const refuse = (rcode: number, code: number, text: string): void =>
-      reply(errorAnswer(query, rcode, extendedError(code, text), options))
+    const { query, address } = asked
+    const { upstream } = this.#options
+    const refuse = (code: number, text: string): void =>
+      this.#refuse(asked, { rcode: RCODE.REFUSED, code, text }, reply)
     // It is no type of data (RFC 6891 section 6.1.1).
-    if (query.type === TYPE.OPT) return reply(errorAnswer(query, RCODE.FORMERR, undefined, options))
+    if (query.type === TYPE.OPT) return this.#refuse(asked, { rcode: RCODE.FORMERR }, reply)
+    if (query.class !== CLASS_IN) return refuse(EDE.NOT_SUPPORTED, 'only class IN')
     const meta = query.type >= FIRST_META_TYPE && query.type <= LAST_META_TYPE
-    if (query.class !== CLASS_IN) return refuse(RCODE.REFUSED, EDE.NOT_SUPPORTED, 'only class IN')
-    if (meta) return refuse(RCODE.REFUSED, EDE.NOT_SUPPORTED, 'no transfers, no transactions')
+    if (meta) return refuse(EDE.NOT_SUPPORTED, 'no transfers, no transactions')
     const name = nameOf(query)
-    if (isOurs(name) || specialName(name)) void this.#answer(asked, name, reply)
-    else if (this.#options.upstream) {
-      this.stats.forwarded++
-      this.#options.upstream.forward(query, transport, reply, asked)
-    } else refuse(RCODE.REFUSED, EDE.NOT_AUTHORITATIVE, 'no upstream is set for other names')
+    if (isOurs(name) || specialName(name)) return void this.#find(asked, name, reply)
+    if (!upstream) return refuse(EDE.NOT_AUTHORITATIVE, 'no upstream is set for other names')
+    this.tally.count('forwarded')
+    const found = upstream.forward(query, address)
+    if (found instanceof Promise) void found.then((answer) => this.#answer(asked, answer, reply))
+    else this.#answer(asked, found, reply)
+  }
+
+  #refuse(asked: Asked, { rcode, code, text = '' }: Refusal, reply: Reply): void {
+    const ede = code === undefined ? undefined : extendedError(code, text)
+    this.tally.answered('refused', rcode)
+    reply(errorAnswer(asked.query, rcode, ede, asked.options))
+    this.#ended(asked, 'refused', rcode)
+  }
+
+  #answer(asked: Asked, { template, source, lifetime }: Forwarded, reply: Reply): void {
+    if (this.#stopped.signal.aborted) return
+    const { query } = asked
+    const rcode = rcodeOf(template)
+    // Whoever has the answer finds it counted.
+    this.tally.answered(source, rcode)
+    if (lifetime > 0) this.onKnown?.(query, template, lifetime)
+    reply(fill(query, template, limitOf(asked), asked.options))
+    this.#ended(asked, source, rcode)
+  }
+
+  #ended({ query, address: client, transport, at }: Asked, source: Source, rcode: number): void {
+    const took = performance.now() - at
+    this.tally.took(took / 1000)
+    if (!this.onAnswered) return
+    const name = query.end > HEADER_BYTES ? nameOf(query) : ''
+    this.onAnswered({ at: this.#options.now(), client, transport, name, type: query.type, rcode, source, took })
   }
 
   clear(): void {
@@ -197,20 +239,17 @@ export class Responder {
     this.#stopped.abort()
   }
 
-  async #answer(asked: Asked, name: string, reply: Reply): Promise<void> {
+  async #find(asked: Asked, name: string, reply: Reply): Promise<void> {
     const { query, address } = asked
     const generation = this.#generation
     const find = (apex: string): Promise<FoundZone> => this.#zone(apex, address)
     const found = await answerQuestion(name, query.type, find, this.#options.now, this.#outside)
     const answer = shielded(name, found, this.#options.mayBePrivate)
     if (this.#stopped.signal.aborted) return
-    if (answer.rcode === RCODE.SERVFAIL) this.stats.failures++
     const template = toTemplate(query, answer)
-    if (generation === this.#generation) {
-      this.#cache.set(query, template, answer.lifetime)
-      this.onKnown?.(query.packet, template, answer.lifetime)
-    }
-    reply(fill(query, template, limitOf(asked), asked.options))
+    const lifetime = generation === this.#generation ? answer.lifetime : 0
+    if (lifetime > 0) this.#cache.set(query, template, lifetime)
+    this.#answer(asked, { template, source: isStale(template) ? 'stale' : 'found', lifetime }, reply)
   }
 
   /** What is known needs no lookup while it is fresh, and stands in for one that does not come to its end (RFC 8767). */

@@ -3,11 +3,15 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { isIPv6 } from 'node:net'
 import type { Responder } from './responder.ts'
+import type { Tally } from './tally.ts'
 
 export interface UdpServer {
   readonly port: number
-  /** Queries that were answered, and packets that were dropped, before the responder saw them. */
-  counts(): { hits: number; dropped: number }
+  /** What never came to the responder. */
+  readonly tally?: Tally
+  isBatched(): boolean
+  /** Whether every question has to come to the responder, also those that could be answered before. */
+  watch(watched: boolean): void
   close(): Promise<void>
 }
 
@@ -45,7 +49,8 @@ export async function serveUdp(host: string, port: number, responder: Responder)
   socket.on('error', () => {})
   return {
     port: socket.address().port,
-    counts: () => ({ hits: 0, dropped: 0 }),
+    isBatched: () => false,
+    watch: () => undefined,
     async close() {
       open = false
       socket.close()

@@ -23,6 +23,8 @@ export interface Kept {
   fresh: boolean
   /** Many ask for it, and its time is nearly over. */
   renew: boolean
+  /** Seconds until it may have to be renewed. */
+  lifetime: number
 }
 
 /** Bytes of kept answers. */
@@ -65,15 +67,16 @@ export class UpstreamCache {
     const now = this.#now()
     // Before it was stored: the clock was set back, and its time cannot be told.
     if (now < entry.storedAt || now >= entry.expiresAt + STALE_TIME) return undefined
-    if (now >= entry.expiresAt) return { template: staleTemplate(entry), fresh: false, renew: true }
+    if (now >= entry.expiresAt) return { template: staleTemplate(entry), fresh: false, renew: true, lifetime: 0 }
     entry.hits++
     const lifetime = entry.expiresAt - entry.storedAt
-    const late = entry.expiresAt - now <= lifetime * RENEW_SHARE
+    const left = entry.expiresAt - now - lifetime * RENEW_SHARE
     age(entry, Math.floor((now - entry.storedAt) / 1000))
     return {
       template: entry.template,
       fresh: true,
-      renew: late && lifetime >= MIN_RENEWED && entry.hits > HOT_HITS,
+      renew: left <= 0 && lifetime >= MIN_RENEWED && entry.hits > HOT_HITS,
+      lifetime: Math.max(0, Math.floor(left / 1000)),
     }
   }
 

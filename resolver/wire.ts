@@ -4,7 +4,7 @@
  */
 import { HEADER_BYTES, MAX_NAME_BYTES } from '../node/core/dns.ts'
 import { TYPE } from '../node/core/rdata.ts'
-import { type Edns, type ExtendedError, edeBytes, OPT_BYTES, readEdns, writeOpt } from './edns.ts'
+import { EDE, type Edns, type ExtendedError, edeBytes, OPT_BYTES, readEdns, writeOpt } from './edns.ts'
 
 export { EDE, type ExtendedError, extendedError } from './edns.ts'
 
@@ -164,6 +164,15 @@ export interface Template {
   ede: ExtendedError | undefined
   /** Offsets of the TTL fields in `wire`. */
   ttls: number[]
+}
+
+export function rcodeOf({ wire }: Template): number {
+  return (wire[3] as number) & 0x0f
+}
+
+/** Whether it is past its time (RFC 8767 section 5). */
+export function isStale({ ede }: Template): boolean {
+  return ede?.code === EDE.STALE || ede?.code === EDE.STALE_NXDOMAIN
 }
 
 /**

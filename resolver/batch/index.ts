@@ -1,13 +1,14 @@
 /**
  * The UDP side on Linux: a thread that takes, answers and sends many datagrams with one system call each (worker.ts). It does what
- * udp.ts does, which stands in for it everywhere else.
+ * udp.ts does, which stands in for it everywhere else, and when the thread ends by itself.
  */
 import { extname } from 'node:path'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Responder } from '../responder.ts'
-import type { UdpServer } from '../udp.ts'
+import { TALLY_BYTES, Tally } from '../tally.ts'
+import { serveUdp, type UdpServer } from '../udp.ts'
 import type { Calls } from './mmsg.ts'
-import { COUNTERS, COUNTERS_BYTES } from './shared.ts'
+import { isPlain, SHARED, SHARED_BYTES } from './shared.ts'
 import type { Miss, ToWorker, WorkerParts } from './worker.ts'
 
 /** Bytes; the system may grant less. */
@@ -23,20 +24,24 @@ export async function serveBatched(host: string, port: number, responder: Respon
   if (!mmsg || !calls) return undefined
   const socket = mmsg.openSocket(calls, { host, port }, RECEIVE_BUFFER, IDLE)
   const { port1: near, port2: far } = new MessageChannel()
-  const counters = new SharedArrayBuffer(COUNTERS_BYTES)
-  const parts: WorkerParts = { fd: socket.fd, isV6: host.includes(':'), counters, port: far }
+  const parts: WorkerParts = {
+    fd: socket.fd,
+    isV6: host.includes(':'),
+    shared: new SharedArrayBuffer(SHARED_BYTES),
+    tallied: new SharedArrayBuffer(TALLY_BYTES),
+    port: far,
+  }
   // The build renames the file, but not the name in this string.
   const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
     workerData: parts,
     transferList: [far],
   })
-  const gone = new Promise((resolve) => worker.once('exit', resolve))
-  const shared = new Int32Array(counters)
+  const shared = new Int32Array(parts.shared)
   const tell = (message: ToWorker): void => near.postMessage(message, [])
   let open = true
+  let standIn: UdpServer | undefined
   near.on('message', (missed: Miss[]) => {
-    Atomics.sub(shared, COUNTERS.misses, missed.length)
-    if (!open) return
+    Atomics.sub(shared, SHARED.misses, missed.length)
     for (const { packet, from } of missed) {
       const address = Buffer.from(from)
       responder.handle(Buffer.from(packet), 'udp', mmsg.hostIn(address), (response) => {
@@ -44,20 +49,35 @@ export async function serveBatched(host: string, port: number, responder: Respon
       })
     }
   })
-  responder.onKnown = (packet, template, lifetime) => tell({ type: 'keep', packet, template, lifetime })
+  responder.onKnown = (query, template, lifetime) => {
+    if (isPlain(query)) tell({ type: 'keep', packet: query.packet, template, lifetime })
+  }
   responder.onClear = () => tell({ type: 'clear' })
+  const letGo = (): void => {
+    open = false
+    responder.onKnown = undefined
+    responder.onClear = () => undefined
+    near.close()
+    calls.close(socket.fd)
+  }
+  // What it ended with is nothing that the person can mend, and the other side serves as well.
+  worker.on('error', () => {})
+  const gone = new Promise((resolve) => worker.once('exit', resolve)).then(async () => {
+    const isWanted = Atomics.load(shared, SHARED.stop) === 0
+    letGo()
+    if (isWanted) standIn = await serveUdp(host, socket.port, responder)
+  })
+  // It fails only when another program took the port in that moment; TCP is still served.
+  gone.catch(() => {})
   return {
     port: socket.port,
-    counts: () => ({
-      hits: Atomics.load(shared, COUNTERS.hits) >>> 0,
-      dropped: Atomics.load(shared, COUNTERS.dropped) >>> 0,
-    }),
+    tally: new Tally(parts.tallied),
+    isBatched: () => open,
+    watch: (watched) => Atomics.store(shared, SHARED.watched, watched ? 1 : 0),
     async close() {
-      open = false
-      Atomics.store(shared, COUNTERS.stop, 1)
-      await gone
-      near.close()
-      calls.close(socket.fd)
+      Atomics.store(shared, SHARED.stop, 1)
+      await gone.catch(() => {})
+      await standIn?.close()
     },
   }
 }

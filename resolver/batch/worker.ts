@@ -3,16 +3,18 @@
  * which finds answers, and tells this one what to keep. It waits in the system call, so it has no event loop: messages are looked for in between.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { CLASS_IN } from '../../node/core/dns.ts'
 import { AnswerCache } from '../cache.ts'
-import { fill, headerAnswer, readQuery, type Template, udpLimit } from '../wire.ts'
+import { Tally } from '../tally.ts'
+import { fill, headerAnswer, isStale, rcodeOf, readQuery, type Template, udpLimit } from '../wire.ts'
 import { Batch, loadCalls } from './mmsg.ts'
-import { COUNTERS, MAX_MISSES } from './shared.ts'
+import { isPlain, MAX_MISSES, SHARED } from './shared.ts'
 
 export interface WorkerParts {
   fd: number
   isV6: boolean
-  counters: SharedArrayBuffer
+  shared: SharedArrayBuffer
+  /** Of this thread's tally. */
+  tallied: SharedArrayBuffer
   port: MessagePort
 }
 
@@ -24,11 +26,11 @@ export interface Miss {
   from: Uint8Array
 }
 
-const { fd, isV6, counters, port } = workerData as WorkerParts
+const { fd, isV6, port, ...memory } = workerData as WorkerParts
 const calls = loadCalls()
 const cache = new AnswerCache(Date.now)
-const shared = new Int32Array(counters)
-let hits = 0
+const shared = new Int32Array(memory.shared)
+const tally = new Tally(memory.tallied)
 
 function apply(message: ToWorker): void {
   if (message.type === 'clear') return cache.clear()
@@ -41,40 +43,46 @@ function apply(message: ToWorker): void {
 function answerTo(packet: Buffer): Buffer | 'drop' | undefined {
   const query = readQuery(packet)
   if ('drop' in query) {
-    if (!query.drop) return headerAnswer(packet, query.rcode)
-    Atomics.add(shared, COUNTERS.dropped, 1)
-    return 'drop'
+    if (query.drop) {
+      tally.count('dropped')
+      return 'drop'
+    }
+    tally.answered('refused', query.rcode)
+    return headerAnswer(packet, query.rcode)
   }
-  // A cookie is made of a secret that only the main thread has.
-  const isPlain = query.class === CLASS_IN && !query.edns?.version && !query.edns?.cookie
-  const cached = isPlain ? cache.get(query) : undefined
+  const cached = isPlain(query) ? cache.get(query) : undefined
   if (!cached) return undefined
-  hits++
+  tally.answered(isStale(cached) ? 'stale' : 'cached', rcodeOf(cached))
   return fill(query, cached, udpLimit(query))
 }
 
 function serve(batch: Batch): void {
   const missed: Miss[] = []
   const count = batch.receive()
+  const start = performance.now()
+  const watched = Atomics.load(shared, SHARED.watched) !== 0
+  let answered = 0
   for (let i = 0; i < count; i++) {
     if (batch.isForged(i)) continue
     const question = batch.question(i)
-    const answer = answerTo(question)
+    const answer = watched ? undefined : answerTo(question)
     if (answer === 'drop') continue
-    if (answer) batch.answer(i, answer)
-    else missed.push({ packet: Uint8Array.from(question), from: Uint8Array.from(batch.from(i)) })
+    if (answer) {
+      batch.answer(i, answer)
+      answered++
+    } else missed.push({ packet: Uint8Array.from(question), from: Uint8Array.from(batch.from(i)) })
   }
   batch.flush()
-  Atomics.store(shared, COUNTERS.hits, hits)
+  if (answered > 0) tally.took((performance.now() - start) / 1000, answered)
   if (missed.length === 0) return
   // What the main thread cannot keep up with is dropped here, as the system would.
-  if (Atomics.add(shared, COUNTERS.misses, missed.length) < MAX_MISSES) port.postMessage(missed, [])
-  else Atomics.sub(shared, COUNTERS.misses, missed.length)
+  if (Atomics.add(shared, SHARED.misses, missed.length) < MAX_MISSES) port.postMessage(missed, [])
+  else Atomics.sub(shared, SHARED.misses, missed.length)
 }
 
 if (calls) {
   const batch = new Batch(calls, fd, isV6)
-  while (Atomics.load(shared, COUNTERS.stop) === 0) {
+  while (Atomics.load(shared, SHARED.stop) === 0) {
     for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) apply(next.message as ToWorker)
     serve(batch)
   }

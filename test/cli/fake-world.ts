@@ -154,6 +154,7 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
           port,
           clear: () => void calls.push(['resolver cleared']),
           stats: () => ({}) as ResolverStats,
+          watch: () => () => undefined,
           stop: async () => void calls.push(['resolver stopped']),
         }
       },

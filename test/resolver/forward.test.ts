@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { CachingForwarder, type ForwarderOptions } from '../../resolver/forward.ts'
+import type { Forwarded } from '../../resolver/outside.ts'
 import type { Question } from '../../resolver/upstream.ts'
 import { type Received, readResponse } from '../../resolver/upstream-answer.ts'
-import { readQuery } from '../../resolver/wire.ts'
+import { fill, type Query, readQuery, udpLimit } from '../../resolver/wire.ts'
 import { a, nameIn, respond, soa, startUpstream } from './fake-upstream.ts'
 import {
   Clock,
@@ -31,13 +32,16 @@ function setUp(first: (packet: Buffer) => Buffer | Promise<Buffer>, options: Par
     return readResponse(question, await upstream.answer(packet), () => true)
   }
   const forwarder = new CachingForwarder({ ask, gone: () => false, now: clock.now, ...options })
-  const put = (name: string, edns = true, flags = 0x0100): Promise<Decoded> =>
-    new Promise((resolve) => {
-      const asked = readQuery(query(name, edns ? { edns: 1232, flags } : { flags }))
-      assert.ok(!('drop' in asked))
-      forwarder.forward(asked, 'udp', (response) => resolve(decode(response)), { address: '192.0.2.7' })
-    })
-  return { clock, upstream, put }
+  const find = (name: string, edns = true, flags = 0x0100): { asked: Query; found: Forwarded | Promise<Forwarded> } => {
+    const asked = readQuery(query(name, edns ? { edns: 1232, flags } : { flags }))
+    assert.ok(!('drop' in asked))
+    return { asked, found: forwarder.forward(asked, '192.0.2.7') }
+  }
+  const put = async (name: string, edns = true, flags = 0x0100): Promise<Decoded> => {
+    const { asked, found } = find(name, edns, flags)
+    return decode(fill(asked, (await found).template, udpLimit(asked)))
+  }
+  return { clock, upstream, put, find }
 }
 
 function ttlOf(answer: Decoded): number | undefined {
@@ -192,6 +196,24 @@ test('what many ask for is fetched again shortly before its time, once; what nob
   assert.deepEqual(upstream.asked.slice(2), ['hot.example'])
   assert.equal(ttlOf(await put('hot.example')), 100)
   assert.equal(upstream.asked.length, 3)
+})
+
+test('another may repeat an answer until it may have to be fetched again, and no stale one and no failure at all', async () => {
+  const { clock, upstream, put, find } = setUp((packet) => respond(packet, { answers: [a('198.51.100.1', 100)] }))
+  const told = async (): Promise<unknown[]> => {
+    const { source, lifetime } = await find('example.com').found
+    return [source, lifetime]
+  }
+  assert.deepEqual(await told(), ['found', 0])
+  clock.ms += 30_000
+  assert.deepEqual(await told(), ['cached', 60])
+  clock.ms += 61_000
+  assert.deepEqual(await told(), ['cached', 0])
+  upstream.answer = gone
+  clock.ms += HOUR
+  assert.deepEqual(await told(), ['stale', 0])
+  await put('other.example')
+  assert.deepEqual([(await find('other.example').found).lifetime], [0])
 })
 
 test('a name that is ours is never asked for, whoever wants it', async () => {

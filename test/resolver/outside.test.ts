@@ -35,7 +35,9 @@ test('without an SOA a missing name is not kept', () => {
 })
 
 test('an upstream that fails, or answers what cannot be read, is a failure', async () => {
-  const upstream = (answer: Buffer): Forwarder => ({ forward: (_query, _transport, reply) => reply(answer) })
+  const upstream = (wire: Buffer): Forwarder => ({
+    forward: () => ({ template: { wire, ends: [], ede: undefined, ttls: [] }, source: 'found', lifetime: 0 }),
+  })
   await assert.rejects(askThrough(upstream(response(2)))('a.example', 1), (error) => isError(error, 'timed_out'))
   await assert.rejects(askThrough(upstream(response(0).subarray(0, 20)))('a.example', 1), (error) =>
     isError(error, 'malformed'),
