@@ -1,6 +1,7 @@
-/** A node that answers DNS as well: what changes its names empties the resolver's cache, and its status names the port. */
+/** A node that answers DNS as well: what changes its names empties the resolver's cache, its status names the port, and its log is the resolver's. */
 import type { P2pnsNode } from '../node/contract.ts'
 import type { Resolver } from '../resolver/index.ts'
+import { dnsLog } from './dns-log.ts'
 import { formatHostPort } from './options.ts'
 
 export function resolvingNode(node: P2pnsNode, resolver: Resolver): P2pnsNode {
@@ -24,6 +25,7 @@ export function resolvingNode(node: P2pnsNode, resolver: Resolver): P2pnsNode {
     acceptOwner: (name, keyName) => change(node.acceptOwner(name, keyName)),
     forget: (name) => change(node.forget(name)),
     reportProof: (proof) => change(node.reportProof(proof)),
+    dnsLog: (signal) => dnsLog(resolver, signal),
     status: async () => ({ ...(await node.status()), dns: formatHostPort(resolver) }),
   }
 }

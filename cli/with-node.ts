@@ -1,6 +1,6 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
-import type { ForwardingOptions, KnownZone, ZoneLookup } from '../resolver/index.ts'
+import type { ForwardingOptions, KnownZone, Resolver, ZoneLookup } from '../resolver/index.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
 import { openProgress } from './progress.ts'
@@ -48,28 +48,34 @@ export interface Hosting {
   portMapping?: boolean
   /** As a resolver takes them. */
   dns?: HostPort & ForwardingOptions
+  /** Where health and numbers are shown. */
+  http?: HostPort
 }
 
 /** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
 export async function hostNode(
   { engine, home, passphrase, signal }: Session,
-  { dns, ...options }: Hosting,
-  started: (node: P2pnsNode) => Promise<void>,
+  { dns, http, ...options }: Hosting,
+  started: (node: P2pnsNode, page: HostPort | undefined) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack()
   const node = await engine.createNode({ ...options, home, passphrase })
   parts.defer(() => node.stop())
   let served: P2pnsNode = node
+  let resolver: Resolver | undefined
   if (dns) {
     const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
     const known: KnownZone = (apex) => node.lookup(apex, { policy: 'cache-only' })
-    const resolver = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
-    parts.defer(() => resolver.stop())
+    const started = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
+    parts.defer(() => started.stop())
+    resolver = started
     served = resolvingNode(node, resolver)
   }
   const api = await engine.serveApi(served, home)
   parts.defer(() => api.stop())
-  await started(served)
+  const page = http && (await engine.serveMetrics(http, served, resolver))
+  if (page) parts.defer(() => page.stop())
+  await started(served, page)
   await untilAborted(signal)
 }
 

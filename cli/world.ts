@@ -4,6 +4,7 @@ import type { serveApi } from '../node/api.ts'
 import type { connectNode } from '../node/api-client.ts'
 import type { createNode } from '../node/index.ts'
 import type { createResolver } from '../resolver/index.ts'
+import type { serveNodeMetrics } from './metrics.ts'
 
 export interface TextStream {
   write(data: string | Uint8Array): unknown
@@ -19,6 +20,7 @@ export interface Engine {
   serveApi: typeof serveApi
   createIntroducer: typeof createIntroducer
   createResolver: typeof createResolver
+  serveMetrics: typeof serveNodeMetrics
 }
 
 type Signal = 'SIGINT' | 'SIGTERM'
@@ -45,6 +47,7 @@ const engine: Engine = {
   serveApi: async (node, home) => (await import('../node/api.ts')).serveApi(node, home),
   createIntroducer: async (options) => (await import('../introducer/index.ts')).createIntroducer(options),
   createResolver: async (options) => (await import('../resolver/index.ts')).createResolver(options),
+  serveMetrics: async (at, node, resolver) => (await import('./metrics.ts')).serveNodeMetrics(at, node, resolver),
 }
 
 export function realWorld(): World {

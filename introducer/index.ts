@@ -25,8 +25,8 @@ import { Access, type AccessOptions } from './access.ts'
 import { type Answering, answer, type Counters, preferred } from './answer.ts'
 import { DescriptorKeeper } from './descriptor.ts'
 import { fellowsOf } from './fellows.ts'
-import { type HttpServer, startHttp } from './http.ts'
 import { windowLimit } from './limits.ts'
+import { startMetrics } from './metrics.ts'
 import { startReflector } from './reflector.ts'
 import { RELAY_LIMITS, Relay, type RelayLimits } from './relay.ts'
 import { Switchboard } from './switchboard.ts'
@@ -128,16 +128,14 @@ export async function createIntroducer(options: IntroducerOptions): Promise<Runn
   await descriptor.start()
   started.defer(() => descriptor.stop())
 
-  let http: HttpServer | undefined
-  if (options.http) {
-    const server = await startHttp(options.http, {
+  const http =
+    options.http &&
+    (await startMetrics(options.http, {
       connections: () => libp2p.getConnections().length,
       records: () => records.records,
       counters,
-    })
-    started.defer(() => server.stop())
-    http = server
-  }
+    }))
+  if (http) started.defer(() => http.stop())
   const running = started.move()
   return {
     address: preferred(addresses()) ?? '',

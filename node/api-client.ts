@@ -2,14 +2,14 @@
 import * as http from 'node:http'
 import * as net from 'node:net'
 import * as path from 'node:path'
-import type { Job, P2pnsNode, Progress, RangeStream } from './contract.ts'
+import type { DnsAnswered, Job, P2pnsNode, Progress, RangeStream } from './contract.ts'
 import { ERRORS, type ErrorCode, isError, P2pnsError } from './core/errors.ts'
 
 /** Bytes of the arguments of one call. */
 export const BODY_LIMIT = 64 * 1024
 
-/** `openRange` answers with more than one result. */
-export type Method = Exclude<keyof P2pnsNode, 'stop' | 'openRange'>
+/** `openRange` and `dnsLog` answer with more than one result. */
+export type Method = Exclude<keyof P2pnsNode, 'stop' | 'openRange' | 'dnsLog'>
 
 export interface RangeArguments {
   target: string
@@ -54,6 +54,7 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
     removeTransfer: (id, options = {}) => call('removeTransfer', { id, ...options }),
     setLimits: (limits) => call('setLimits', { limits }),
     openRange: (target, range = {}, { signal } = {}) => askRange(socket, { target, ...range }, signal),
+    dnsLog: (signal) => askLog(socket, signal),
     manifest: (target, { all, signal } = {}) => call('manifest', { target, all }, { signal }),
     verifyManifest: (target, place, job) => call('verifyManifest', { target, path: place }, job),
     diagnose: ({ peer, ...job } = {}) => call('diagnose', { peer }, job),
@@ -83,6 +84,7 @@ export async function connectNode(home: string): Promise<P2pnsNode | undefined> 
 interface Line<T> {
   progress?: Progress
   result?: T
+  answered?: DnsAnswered
   data?: string
   end?: true
   error?: { code: string; what: string }
@@ -114,6 +116,11 @@ async function askRange(socketPath: string, args: RangeArguments, asked?: AbortS
     throw lost(signal)
   }
   return { ...first.result, bytes: bytes(), close: async () => left.abort() }
+}
+
+async function* askLog(socketPath: string, signal: AbortSignal | undefined): AsyncGenerator<DnsAnswered> {
+  for await (const { answered } of answerOf(socketPath, 'dnsLog', {}, signal)) if (answered) yield answered
+  throw lost(signal)
 }
 
 /** Throws the error of a line that has one. */

@@ -97,12 +97,13 @@ export async function serveApi(node: P2pnsNode, home: string): Promise<{ stop():
   server.post<{ Params: { method: string }; Body: unknown }>('/:method', (request, reply) => {
     const { method } = request.params
     const args = request.body ?? {}
-    if (!Object.hasOwn(CALLS, method) && method !== 'openRange') return reply.callNotFound()
+    if (!Object.hasOwn(CALLS, method) && method !== 'openRange' && method !== 'dnsLog') return reply.callNotFound()
     if (typeof args !== 'object') throw new TypeError('The arguments of a call are not an object')
     const hangUp = new AbortController()
     const lines = new PassThrough()
     reply.raw.on('close', () => hangUp.abort())
     if (method === 'openRange') void runRange(node, args as RangeArguments, hangUp.signal, lines)
+    else if (method === 'dnsLog') void runLog(node, hangUp.signal, lines)
     else void run(node, method as Method, args, hangUp.signal, lines)
     return reply.type('application/x-ndjson').send(lines)
   })
@@ -159,9 +160,7 @@ async function runRange(
   signal: AbortSignal,
   out: PassThrough,
 ): Promise<void> {
-  const line = async (value: object): Promise<void> => {
-    if (!out.write(`${JSON.stringify(value)}\n`)) await once(out, 'drain', { signal })
-  }
+  const line = lineWriter(out, signal)
   let stream: RangeStream | undefined
   try {
     stream = await node.openRange(target, range, { signal })
@@ -174,5 +173,24 @@ async function runRange(
   } finally {
     await stream?.close()
     out.end()
+  }
+}
+
+/** `{"answered":...}` lines, as questions are answered. */
+async function runLog(node: P2pnsNode, signal: AbortSignal, out: PassThrough): Promise<void> {
+  const line = lineWriter(out, signal)
+  try {
+    for await (const answered of node.dnsLog(signal)) await line({ answered })
+  } catch (error) {
+    if (!signal.aborted) out.write(`${JSON.stringify({ error: told(error) })}\n`)
+  } finally {
+    out.end()
+  }
+}
+
+/** Resolves when there is room for more. */
+function lineWriter(out: PassThrough, signal: AbortSignal): (value: object) => Promise<void> {
+  return async (value) => {
+    if (!out.write(`${JSON.stringify(value)}\n`)) await once(out, 'drain', { signal })
   }
 }

@@ -226,6 +226,24 @@ export interface Job {
   onProgress?: (progress: Progress) => void
 }
 
+/** A question that the node's DNS resolver answered. */
+export interface DnsAnswered {
+  /** ISO 8601. */
+  at: string
+  /** IP address of who asked. */
+  client: string
+  transport: string
+  name: string
+  type: string
+  rcode: string
+  /** `cached` and fresh, `stale`, `found` in the store or the network, or `refused` without looking. */
+  source: 'cached' | 'stale' | 'found' | 'refused'
+  /** Milliseconds that it took. */
+  took: number
+  /** Others that were answered right after it and are not shown, since they came faster than they were read. */
+  missed?: number
+}
+
 export interface KeyInfo {
   name: string
   keyName: string
@@ -267,5 +285,7 @@ export interface P2pnsNode extends NameChanges, TrustNode {
   keys(): Promise<KeyInfo[]>
   /** Forgets what was learnt from others: cached records and negative answers. */
   clearCache(): Promise<void>
+  /** What the DNS resolver of this node answers from now on, until `signal`. Nothing of it is kept. Errors: usage (it has none). */
+  dnsLog(signal?: AbortSignal): AsyncIterable<DnsAnswered>
   stop(): Promise<void>
 }

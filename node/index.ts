@@ -6,6 +6,7 @@ import type { PendingClaim } from './claims.ts'
 import { Content } from './content.ts'
 import type { P2pnsNode, Policy, Status } from './contract.ts'
 import { toZ32 } from './core/encoding.ts'
+import { P2pnsError } from './core/errors.ts'
 import { nodeKey } from './core/keys.ts'
 import { keyNameOf, parseName } from './core/name.ts'
 import { diagnose } from './doctor.ts'
@@ -279,6 +280,9 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     forget: (name) => trust.forget(name),
     reportProof: (proof) => trust.reportProof(proof),
     exportProof: async (what) => trust.exportProof(what),
+    dnsLog: () => {
+      throw new P2pnsError('usage', 'No DNS resolver runs with this node')
+    },
     stop: () => running.disposeAsync(),
   }
 }

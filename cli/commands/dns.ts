@@ -6,6 +6,7 @@ import type { Machine } from '../dns-setup/machine.ts'
 import type { Plan } from '../dns-setup/plan.ts'
 import { addExamples, formatHostPort, type HostPort, hostPort } from '../options.ts'
 import type { OpenSession, Session } from '../session.ts'
+import { defineLog } from './dns-log.ts'
 import { DNS } from './up.ts'
 
 interface SetupOptions {
@@ -17,8 +18,12 @@ interface SetupOptions {
 
 /** `machine` is the one that is set up. */
 export function defineDns(program: Command, open: OpenSession, machine?: Machine): void {
-  const dns = program.command('dns').summary('let this machine ask for .p2p').description('The DNS of this machine.')
+  const dns = program
+    .command('dns')
+    .summary('let this machine ask for .p2p; see what is asked')
+    .description('The DNS of this machine.')
   defineSetup(dns, open, machine)
+  defineLog(dns, open)
 }
 
 function defineSetup(dns: Command, open: OpenSession, given: Machine | undefined): void {

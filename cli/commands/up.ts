@@ -23,6 +23,7 @@ interface Options extends LimitOptions {
   dns: HostPort | false
   upstream?: string[]
   allowPrivate?: string[]
+  http?: HostPort
   birthday: boolean
   portMapping: boolean
 }
@@ -48,6 +49,7 @@ export function defineUp(program: Command, open: OpenSession): void {
         .preset('')
         .argParser(collect),
     )
+    .option('--http <host:port>', 'serve GET /healthz and /metrics here; port 0 means any', hostPort)
     .option('--no-port-mapping', 'do not ask the router to let others in')
     .option('--no-birthday', 'do not try many ports against a NAT that gives every connection another one')
     .action(async (options: Options, command: Command) => {
@@ -57,14 +59,15 @@ export function defineUp(program: Command, open: OpenSession): void {
         await running.stop()
         throw new P2pnsError('node_running', `A node already runs in ${session.home}`)
       }
-      const { introducer: introducers, listen } = options
+      const { introducer: introducers, listen, http } = options
       // What a person does not forbid is left to the node.
       const [birthday, portMapping] = [options.birthday, options.portMapping].map((may) => (may ? undefined : false))
       const dns = options.dns ? { ...options.dns, ...forwardingFrom(options) } : undefined
-      const hosting = { introducers, listen, dns, birthday, portMapping, ...limitsFrom(options) }
-      await hostNode(session, hosting, async (node) => {
+      const hosting = { introducers, listen, dns, http, birthday, portMapping, ...limitsFrom(options) }
+      await hostNode(session, hosting, async (node, page) => {
         const status = await node.status()
-        session.output.data(ready(status), readyLines(status))
+        session.output.data({ ...ready(status), http: page && formatHostPort(page) }, readyLines(status))
+        if (page) session.output.note(`metrics at http://${formatHostPort(page)}/metrics`)
         session.output.note('Ctrl-C stops it.')
       })
     })

@@ -158,6 +158,10 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
           stop: async () => void calls.push(['resolver stopped']),
         }
       },
+      async serveMetrics(at) {
+        calls.push(['serveMetrics', at])
+        return { ...at, stop: async () => void calls.push(['metrics stopped']) }
+      },
       async createIntroducer(created) {
         calls.push(['createIntroducer', JSON.parse(JSON.stringify(created))])
         const address = '/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWMeet'

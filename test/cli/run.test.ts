@@ -357,3 +357,16 @@ test('a second Ctrl-C ends the process at once, but npm passing the first one on
   hanging.reject(new Error('over'))
   assert.equal(await ended, 130)
 })
+
+test('up shows its numbers where it is told to, and says where', async () => {
+  const world = fakeWorld()
+  const ended = run(['up', '--json', '--http', '127.0.0.1:9100'], world)
+  await world.firstLine
+  world.press('SIGINT')
+  assert.equal(await ended, 0)
+  assert.equal((JSON.parse(world.out()) as { http: string }).http, '127.0.0.1:9100')
+  assert.deepEqual(
+    world.calls.filter(([call]) => String(call).includes('etrics')),
+    [['serveMetrics', { host: '127.0.0.1', port: 9100 }], ['metrics stopped']],
+  )
+})

@@ -7,9 +7,10 @@ import * as net from 'node:net'
 import * as path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { serveApi } from '../../node/api.ts'
 import { connectNode, socketPath } from '../../node/api-client.ts'
-import type { P2pnsNode, Progress } from '../../node/contract.ts'
+import type { DnsAnswered, P2pnsNode, Progress } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
 import { temporaryFolder } from '../helpers/folder.ts'
 import { nodeWith } from '../helpers/node.ts'
@@ -284,3 +285,53 @@ test('a stop ends calls that are still running, with a clear error', async (t) =
   assert.ok(outcome instanceof P2pnsError && ['peer_unreachable', 'interrupted'].includes(outcome.code))
   await endless.stopped
 })
+
+test('the log of the resolver goes on until whoever reads it hangs up, and then nobody watches any more', async (t) => {
+  const log = { watching: 0 }
+  async function* dnsLog(signal?: AbortSignal): AsyncGenerator<DnsAnswered> {
+    log.watching++
+    try {
+      for (;;) {
+        yield ANSWERED
+        await setImmediate(undefined, { signal })
+      }
+    } finally {
+      log.watching--
+    }
+  }
+  const { node } = await served(t, { dnsLog })
+  const ended = new AbortController()
+  let lines = 0
+  await assert.rejects(async () => {
+    for await (const answered of node.dnsLog(ended.signal)) {
+      assert.deepEqual(answered, ANSWERED)
+      if (++lines === 100) ended.abort()
+    }
+  })
+  while (log.watching > 0) await setImmediate()
+})
+
+test('the log of a node without a resolver is an error', async (t) => {
+  const { node } = await served(t, {
+    dnsLog: () => {
+      throw new P2pnsError('usage', 'No DNS resolver runs with this node')
+    },
+  })
+  await assert.rejects(
+    async () => {
+      for await (const _ of node.dnsLog());
+    },
+    { code: 'usage', message: /No DNS resolver/ },
+  )
+})
+
+const ANSWERED: DnsAnswered = {
+  at: '2026-01-02T03:04:05.678Z',
+  client: '127.0.0.1',
+  transport: 'udp',
+  name: 'alice.p2p',
+  type: 'A',
+  rcode: 'NOERROR',
+  source: 'cached',
+  took: 0.1,
+}

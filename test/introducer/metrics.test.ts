@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import * as net from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { startHttp } from '../../introducer/http.ts'
+import { startMetrics } from '../../introducer/metrics.ts'
 
 const HOST = '127.0.0.1'
 
 async function started(t: TestContext) {
   const measured = { connections: 3, records: 7, counters: { get: 1, put: 2, claim: 4, refused: 5 } }
-  const server = await startHttp(
+  const server = await startMetrics(
     { host: HOST, port: 0 },
     { connections: () => measured.connections, records: () => measured.records, counters: measured.counters },
   )
@@ -98,11 +98,11 @@ test('a stop does not wait for who never finishes a request', async (t) => {
 test('a port in use, and an address that is not ours, are errors that name it', async (t) => {
   const { server } = await started(t)
   const measured = { connections: () => 0, records: () => 0, counters: { get: 0, put: 0, claim: 0, refused: 0 } }
-  await assert.rejects(startHttp({ host: HOST, port: server.port }, measured), {
+  await assert.rejects(startMetrics({ host: HOST, port: server.port }, measured), {
     code: 'port_in_use',
     message: new RegExp(`${server.port}`),
   })
-  await assert.rejects(startHttp({ host: '192.0.2.1', port: 0 }, measured), {
+  await assert.rejects(startMetrics({ host: '192.0.2.1', port: 0 }, measured), {
     code: 'port_in_use',
     message: /192\.0\.2\.1/,
   })
