@@ -109,7 +109,7 @@ interface Refusal {
 
 export class Responder {
   readonly tally = new Tally()
-  /** Another cache may keep what this one keeps: `lifetime` seconds from now. */
+  /** Told of what is answered over UDP and may be kept by another cache as well: `lifetime` seconds from now. */
   onKnown: ((query: Query, template: Template, lifetime: number) => void) | undefined
   onClear: () => void = () => undefined
   /** Told of each question when it is answered. */
@@ -214,7 +214,7 @@ export class Responder {
     const rcode = rcodeOf(template)
     // Whoever has the answer finds it counted.
     this.tally.answered(source, rcode)
-    if (lifetime > 0) this.onKnown?.(query, template, lifetime)
+    if (lifetime > 0 && asked.transport === 'udp') this.onKnown?.(query, template, lifetime)
     reply(fill(query, template, limitOf(asked), asked.options))
     this.#ended(asked, source, rcode)
   }

@@ -51,7 +51,7 @@ test('hundreds of questions at once are each answered with their own id and case
   }
 })
 
-test('what was answered over TCP is kept for UDP too, and a cleared cache is cleared everywhere', {
+test('what was answered over TCP is answered over UDP without a lookup, and a cleared cache is cleared everywhere', {
   skip,
 }, async (t) => {
   const seen = { lookups: 0 }
