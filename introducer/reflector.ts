@@ -3,6 +3,7 @@
  * (docs/spec/reaching.md, "Reflector"). It runs in a thread of its own, so that a flood of junk is nobody else's trouble.
  */
 import { extname } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Bytes } from '../node/core/encoding.ts'
 import { P2pnsError } from '../node/core/errors.ts'
@@ -24,15 +25,50 @@ export interface Reflector {
   stop(): Promise<void>
 }
 
-/** Errors: port_in_use. */
+/** Milliseconds until a thread that broke down is replaced. */
+const PAUSE = 1_000
+
+/** A thread that ends by itself is replaced, on the same ports. Errors: port_in_use. */
 export async function startReflector(options: ReflectorOptions): Promise<Reflector> {
+  const stopped = new AbortController()
+  let thread = await startThread(options)
+  const { ports } = thread
+  const keepUp = async (): Promise<void> => {
+    for (;;) {
+      await thread.gone
+      await setTimeout(PAUSE, undefined, { signal: stopped.signal }).catch(() => undefined)
+      if (stopped.signal.aborted) return
+      // While somebody else has its port it stays the one that is gone.
+      thread = await startThread({ ...options, ports }).catch(() => thread)
+      if (stopped.signal.aborted) thread.post({ type: 'stop' })
+    }
+  }
+  const kept = keepUp()
+  return {
+    ports,
+    poke: (which, to, nonce) => thread.post({ type: 'poke', which, to, nonce }),
+    async stop() {
+      stopped.abort()
+      thread.post({ type: 'stop' })
+      await kept
+    },
+  }
+}
+
+interface Thread {
+  ports: [number, number]
+  post(message: ToReflector): void
+  gone: Promise<unknown>
+}
+
+async function startThread(options: ReflectorOptions): Promise<Thread> {
   // The build renames the file, but not the name in this string.
   const worker = new Worker(new URL(`./reflector-worker${extname(import.meta.url)}`, import.meta.url), {
     workerData: options,
   })
   const gone = new Promise((resolve) => worker.once('exit', resolve))
   const ports = await new Promise<[number, number]>((resolve, reject) => {
-    worker.once('error', reject)
+    worker.on('error', reject)
     worker.once('message', (message: FromReflector) => {
       if (message.type === 'ready') resolve(message.ports)
       else reject(new P2pnsError('port_in_use', message.what))
@@ -41,13 +77,5 @@ export async function startReflector(options: ReflectorOptions): Promise<Reflect
     await worker.terminate()
     throw error
   })
-  const post = (message: ToReflector): void => worker.postMessage(message, [])
-  return {
-    ports,
-    poke: (which, to, nonce) => post({ type: 'poke', which, to, nonce }),
-    async stop() {
-      post({ type: 'stop' })
-      await gone
-    },
-  }
+  return { ports, gone, post: (message) => worker.postMessage(message, []) }
 }

@@ -55,8 +55,6 @@ export interface MeetingParts {
   key: KeyPair
   /** What is told to somebody who comes from `seen`. */
   own: (seen: HostPort | undefined) => Reachable
-  /** Milliseconds since 1970. */
-  now: () => number
   random: (bytes: number) => Bytes
   /** Somebody called, and was answered. */
   onCall: (met: Met) => void

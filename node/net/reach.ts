@@ -79,7 +79,6 @@ export class Reach {
     this.#lines = new Lines(libp2p, parts.introducers, {
       message: (from, key, message, seen) => this.#meetings.heard(from, key, message, seen),
       refused: (from, to) => this.#meetings.refused(from, to),
-      changed: () => undefined,
     })
     this.#paths = new Paths({
       server: this.#server,
@@ -94,7 +93,6 @@ export class Reach {
       libp2p,
       key,
       own: (seen) => this.#reachable(seen),
-      now,
       random: (length) => randomBytes(length),
       onCall: (met) => {
         this.#remember(met)

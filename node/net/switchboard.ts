@@ -28,8 +28,6 @@ export interface SwitchboardEvents {
   message(line: Line, from: Bytes, message: Bytes, address: HostPort): void
   /** What was said to the peer with this key was not handed on. */
   refused(line: Line, to: Bytes, reason: 'away' | 'limit'): void
-  /** The line is open, or lost. */
-  changed(line: Line): void
 }
 
 /** Where a line leads. */
@@ -122,7 +120,6 @@ export class Line {
     this.#stream = stream
     this.#lost = Promise.withResolvers()
     void this.#read(stream, frames)
-    this.#events.changed(this)
     return frames
   }
 
@@ -135,7 +132,6 @@ export class Line {
     this.#stream = undefined
     this.#opening = undefined
     this.#lost.resolve()
-    this.#events.changed(this)
   }
 
   /** Errors: malformed. */

@@ -35,6 +35,7 @@ export async function serveBatched(host: string, port: number, responder: Respon
   const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
     workerData: parts,
     transferList: [far],
+    resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
   })
   const shared = new Int32Array(parts.shared)
   const tell = (message: ToWorker): void => near.postMessage(message, [])

@@ -122,3 +122,19 @@ test('a reflector that stopped has left its ports', async () => {
   assert.deepEqual(again.ports, reflector.ports)
   await again.stop()
 })
+
+test('when its thread breaks down another answers at the same ports, after a second', async (t) => {
+  const reflector = await reflectorOf(t)
+  const [port] = reflector.ports
+  const peer = await asker(t)
+  peer.send(encodeQuestion(NONCE), port)
+  const { told } = await peer.next()
+  assert.ok(told?.type === 'cookie')
+  const question = encodeQuestion(NONCE, told.cookie)
+  // There is no such port, and so it throws.
+  reflector.poke(0, { host: '127.0.0.1', port: 99_999 }, NONCE)
+  const asking = setInterval(() => peer.send(question, port), 50)
+  t.after(() => clearInterval(asking))
+  // Another thread has another key, and so does not know the cookie.
+  while ((await peer.next()).told?.type !== 'cookie');
+})

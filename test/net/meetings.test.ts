@@ -39,7 +39,6 @@ async function side(t: TestContext, seed: string): Promise<Side> {
     libp2p: host.libp2p,
     key,
     own: () => told,
-    now: Date.now,
     random: (length) => randomBytes(length),
     onCall: (met) => calls.push(met),
   })
@@ -64,7 +63,6 @@ async function lineOf(
     {
       message: (own, key, message) => (equalBytes(key, from.key.publicKey) ? open.resolve() : heard(own, key, message)),
       refused: (own, to) => from.meetings.refused(own, to),
-      changed: () => undefined,
     },
     () => 0,
   )

@@ -83,7 +83,6 @@ async function side(t: TestContext, seed: string, { uses, relay, isPunched = fal
     libp2p: host.libp2p,
     key: keyPairFromSeed(createHash('sha256').update(seed).digest()),
     own: () => ({ mapping: 'independent', filtering: 'address', hosts: all.filter(({ use }) => uses.includes(use)) }),
-    now: Date.now,
     random: (length) => randomBytes(length),
     onCall: (met) => paths.meet(met, stop.signal),
   })
