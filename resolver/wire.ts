@@ -178,9 +178,9 @@ export function isStale({ ede }: Template): boolean {
 /**
  * The response to `query` made from `template`, in at most `limit` bytes: what does not fit is left out by whole RRsets
  * and TC set (RFC 2181 section 9); the extended error goes first, since nobody needs it to resolve a name. `options`
- * go into the OPT, for who sent one.
+ * go into the OPT, for who sent one. It stands at the start of `room`, which holds `limit` bytes, where there is one.
  */
-export function fill(query: Query, template: Template, limit: number, options = NO_OPTIONS): Buffer {
+export function fill(query: Query, template: Template, limit: number, options = NO_OPTIONS, room?: Buffer): Buffer {
   const { wire, ends } = template
   const bare = query.edns ? OPT_BYTES + options.length : 0
   const ede = query.edns && wire.length + bare + edeBytes(template.ede) <= limit ? template.ede : undefined
@@ -188,7 +188,7 @@ export function fill(query: Query, template: Template, limit: number, options = 
   const whole = wire.length + opt <= limit
   const kept = whole ? ends.length : ends.findLastIndex((end) => end + opt <= limit) + 1
   const length = whole ? wire.length : kept > 0 ? (ends[kept - 1] as number) : query.end
-  const out = Buffer.allocUnsafe(length + opt)
+  const out = room ? room.subarray(0, length + opt) : Buffer.allocUnsafe(length + opt)
   out.set(whole ? wire : wire.subarray(0, length))
   for (let at = HEADER_BYTES; at < query.end; at++) out[at] = query.packet[at] as number
   echo(query.packet, out)

@@ -51,7 +51,8 @@ export async function serveBatched(host: string, port: number, responder: Respon
     }
   })
   responder.onKnown = (query, template, lifetime) => {
-    if (isPlain(query) && Atomics.load(shared, SHARED.watched) === 0) tell({ type: 'keep', packet: query.packet, template, lifetime })
+    if (isPlain(query) && Atomics.load(shared, SHARED.watched) === 0)
+      tell({ type: 'keep', packet: query.packet, template, lifetime })
   }
   responder.onClear = () => tell({ type: 'clear' })
   const letGo = (): void => {

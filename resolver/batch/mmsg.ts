@@ -118,7 +118,7 @@ export function hostIn(address: Buffer): string {
 
 /**
  * Room for one batch of datagrams and their answers, in memory that the system writes to and reads from. The answer to the `index`th
- * stands in the `index`th place, whose address is where the question came from: nothing but the answer is ever copied.
+ * stands in the `index`th place, whose address is where the question came from: nothing is copied.
  */
 export class Batch {
   readonly #calls: Calls
@@ -166,9 +166,14 @@ export class Batch {
     return this.#addresses.bytes[at] === 0 && this.#addresses.bytes[at + 1] === 0
   }
 
-  /** Has an answer to the `index`th go out with the others. */
-  answer(index: number, bytes: Buffer): void {
-    this.#answers.put(index, bytes)
+  /** Room for the answer to the `index`th. */
+  room(index: number): Buffer {
+    return this.#answers.room(index)
+  }
+
+  /** Has the answer to the `index`th, the first `length` bytes of its room, go out with the others. */
+  answer(index: number, length: number): void {
+    this.#answers.setLength(index, length)
     this.#answered[index] = 1
   }
 
@@ -211,11 +216,13 @@ class Ring {
   readonly #headers: Memory
   readonly #iovecs = new Memory(BATCH * IOVEC_SIZE)
   readonly #data: Memory
+  readonly #rooms: Buffer[]
 
   constructor(size: number, addresses: Memory, addressSize: number) {
     this.#size = size
     this.#headers = new Memory(BATCH * HEADER_SIZE)
     this.#data = new Memory(BATCH * size)
+    this.#rooms = Array.from({ length: BATCH }, (_, i) => this.#data.bytes.subarray(i * size, (i + 1) * size))
     this.headers = Array.from({ length: BATCH }, (_, i) => this.#headers.address + BigInt(i * HEADER_SIZE))
     const { view } = this.#headers
     for (let i = 0; i < BATCH; i++) {
@@ -234,8 +241,11 @@ class Ring {
     return this.#data.bytes.subarray(start, start + this.#headers.view.getUint32(index * HEADER_SIZE + 56, true))
   }
 
-  put(index: number, bytes: Buffer): void {
-    this.#data.bytes.set(bytes.length > this.#size ? bytes.subarray(0, this.#size) : bytes, index * this.#size)
-    this.#iovecs.view.setUint32(index * IOVEC_SIZE + 8, Math.min(bytes.length, this.#size), true)
+  room(index: number): Buffer {
+    return this.#rooms[index] as Buffer
+  }
+
+  setLength(index: number, length: number): void {
+    this.#iovecs.view.setUint32(index * IOVEC_SIZE + 8, length, true)
   }
 }

@@ -39,8 +39,8 @@ function apply(message: ToWorker): void {
   if (!('drop' in query)) cache.set(query, { ...template, wire: Buffer.from(template.wire) }, lifetime)
 }
 
-/** Undefined: it needs the main thread. */
-function answerTo(packet: Buffer): Buffer | 'drop' | undefined {
+/** The answer, which stands at the start of `room`. Undefined: it needs the main thread. */
+function answerTo(packet: Buffer, room: Buffer): Buffer | 'drop' | undefined {
   const query = readQuery(packet)
   if ('drop' in query) {
     if (query.drop) {
@@ -48,12 +48,14 @@ function answerTo(packet: Buffer): Buffer | 'drop' | undefined {
       return 'drop'
     }
     tally.answered('refused', query.rcode)
-    return headerAnswer(packet, query.rcode)
+    const header = headerAnswer(packet, query.rcode)
+    room.set(header)
+    return room.subarray(0, header.length)
   }
   const cached = isPlain(query) ? cache.get(query) : undefined
   if (!cached) return undefined
   tally.answered(isStale(cached) ? 'stale' : 'cached', rcodeOf(cached))
-  return fill(query, cached, udpLimit(query))
+  return fill(query, cached, udpLimit(query), undefined, room)
 }
 
 function serve(batch: Batch): void {
@@ -65,10 +67,10 @@ function serve(batch: Batch): void {
   for (let i = 0; i < count; i++) {
     if (batch.isForged(i)) continue
     const question = batch.question(i)
-    const answer = watched ? undefined : answerTo(question)
+    const answer = watched ? undefined : answerTo(question, batch.room(i))
     if (answer === 'drop') continue
     if (answer) {
-      batch.answer(i, answer)
+      batch.answer(i, answer.length)
       answered++
     } else missed.push({ packet: Uint8Array.from(question), from: Uint8Array.from(batch.from(i)) })
   }
