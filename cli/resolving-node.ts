@@ -1,5 +1,5 @@
-/** A node that answers DNS as well: what changes its names empties the resolver's cache, its status names the port, and its log is the resolver's. */
-import type { P2pnsNode } from '../node/contract.ts'
+/** A node that answers DNS as well: what changes its names empties the resolver's cache, its status says where, and its log is the resolver's. */
+import type { P2pnsNode, Status } from '../node/contract.ts'
 import type { Resolver } from '../resolver/index.ts'
 import { dnsLog } from './dns-log.ts'
 import { formatHostPort } from './options.ts'
@@ -26,6 +26,11 @@ export function resolvingNode(node: P2pnsNode, resolver: Resolver): P2pnsNode {
     forget: (name) => change(node.forget(name)),
     reportProof: (proof) => change(node.reportProof(proof)),
     dnsLog: (signal) => dnsLog(resolver, signal),
-    status: async () => ({ ...(await node.status()), dns: formatHostPort(resolver) }),
+    status: async () => ({ ...(await node.status()), ...placesOf(resolver) }),
   }
+}
+
+function placesOf(resolver: Resolver): Pick<Status, 'dns' | 'doh' | 'dot'> {
+  const { doh, dot } = resolver
+  return { dns: formatHostPort(resolver), ...(doh && { doh }), ...(dot && { dot: formatHostPort(dot) }) }
 }

@@ -1,6 +1,7 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
-import type { ForwardingOptions, KnownZone, Resolver, ZoneLookup } from '../resolver/index.ts'
+import type { EncryptedOptions, ForwardingOptions, KnownZone, Resolver, ZoneLookup } from '../resolver/index.ts'
+import { type CertificateFiles, watchCertificate } from './certificate.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
 import { openProgress } from './progress.ts'
@@ -47,15 +48,17 @@ export interface Hosting {
   birthday?: boolean
   portMapping?: boolean
   /** As a resolver takes them. */
-  dns?: HostPort & ForwardingOptions
+  dns?: HostPort & ForwardingOptions & EncryptedOptions
+  /** Where the certificate of `dns` comes from; read again when it changes. */
+  files?: CertificateFiles
   /** Where health and numbers are shown. */
   http?: HostPort
 }
 
 /** Starts a node that other commands can use, does `started` with it, and keeps it up until Ctrl-C. */
 export async function hostNode(
-  { engine, home, passphrase, signal }: Session,
-  { dns, http, ...options }: Hosting,
+  { engine, home, passphrase, signal, output, now }: Session,
+  { dns, files, http, ...options }: Hosting,
   started: (node: P2pnsNode, page: HostPort | undefined) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack()
@@ -66,10 +69,14 @@ export async function hostNode(
   if (dns) {
     const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
     const known: KnownZone = (apex) => node.lookup(apex, { policy: 'cache-only' })
-    const started = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
-    parts.defer(() => started.stop())
-    resolver = started
-    served = resolvingNode(node, resolver)
+    const dnsServer = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
+    parts.defer(() => dnsServer.stop())
+    if (files) {
+      const note = (line: string): void => output.note(line)
+      parts.defer(watchCertificate(files, { current: dns.tls, use: (tls) => dnsServer.renew(tls), note, now }))
+    }
+    resolver = dnsServer
+    served = resolvingNode(node, dnsServer)
   }
   const api = await engine.serveApi(served, home)
   parts.defer(() => api.stop())

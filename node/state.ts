@@ -12,6 +12,9 @@ export interface Status {
   introducers: { address: string; connected: boolean }[]
   peers: number
   dns?: string
+  /** Where DNS over HTTPS (a URL) and over TLS (host and port) is answered. */
+  doh?: string
+  dot?: string
   names: { name: string; keyName: string; seq: string; until?: string }[]
   shares: { cid: string; path: string; bytes: number; files: number }[]
   /** How others get here. `nat`: what it does to UDP; `places`: peer ids of introducers over which this node can be called. */

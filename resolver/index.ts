@@ -6,18 +6,22 @@ import { isIP } from 'node:net'
 import { P2pnsError } from '../node/core/errors.ts'
 import type { KnownZone, ZoneLookup } from './answer.ts'
 import { serveBatched } from './batch/index.ts'
+import { type Encrypted, type EncryptedOptions, serveEncrypted } from './encrypted.ts'
 import { type ForwardingOptions, openForwarding } from './forwarding.ts'
+import { listenError } from './listen-error.ts'
 import { type Answered, Responder } from './responder.ts'
 import { type ResolverStats, Tally } from './tally.ts'
 import { serveTcp, type TcpServer } from './tcp.ts'
 import { serveUdp, type UdpServer } from './udp.ts'
 
 export type { FoundZone, KnownZone, ZoneLookup } from './answer.ts'
+export type { EncryptedOptions } from './encrypted.ts'
 export type { ForwardingOptions } from './forwarding.ts'
 export type { Answered } from './responder.ts'
 export type { ResolverStats } from './tally.ts'
+export type { Certificate } from './tcp.ts'
 
-export interface ResolverOptions extends ForwardingOptions {
+export interface ResolverOptions extends ForwardingOptions, EncryptedOptions {
   lookup: ZoneLookup
   /** Asked first, so that what needs no network waits for nobody. Default: nothing is known. */
   known?: KnownZone
@@ -38,7 +42,8 @@ export interface ResolverOptions extends ForwardingOptions {
   lookupTimeout?: number
 }
 
-export interface Resolver {
+/** `doh`, `dot`: where it answers over HTTPS and TLS, when it does. */
+export interface Resolver extends Omit<Encrypted, 'close'> {
   readonly host: string
   readonly port: number
   /** Forgets every answer about our names. */
@@ -53,14 +58,21 @@ const LOOKUP_TIMEOUT = 4_000
 /** With port 0: how many free UDP ports are tried until one is free for TCP as well. */
 const PORT_TRIES = 20
 
-/** Serves DNS over UDP and TCP on one port. Throws `usage` (a bad address, a port that is not allowed) and `port_in_use`. */
+/**
+ * Serves DNS over UDP and TCP on one port, and over HTTPS and TLS where that is asked for: all or nothing. Throws `usage` (a bad
+ * address, a port that is not allowed, no certificate) and `port_in_use`.
+ */
 export async function createResolver(options: ResolverOptions): Promise<Resolver> {
   const { host, lookup, known, now, requireCookies = false, lookupTimeout = LOOKUP_TIMEOUT } = options
   if (!isIP(host)) throw new P2pnsError('usage', `"${host}" is not an IP address to listen on`)
   const self = { host, port: options.port }
   const { forwarder: upstream, mayBePrivate } = openForwarding(options, self, now)
   const responder = new Responder({ lookup, known, upstream, mayBePrivate, requireCookies, lookupTimeout, now })
+  await using opened = new AsyncDisposableStack()
+  const encrypted = await serveEncrypted(options, responder)
+  opened.defer(() => encrypted.close())
   const { udp, tcp } = await serveBoth(options, responder)
+  opened.move()
   self.port = udp.port
   let stopped: Promise<unknown> | undefined
   const listeners = new Set<(answered: Answered) => void>()
@@ -72,6 +84,9 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
   return {
     host,
     port: udp.port,
+    doh: encrypted.doh,
+    dot: encrypted.dot,
+    renew: (tls) => encrypted.renew(tls),
     clear: () => responder.clear(),
     stats: () => Tally.sum(udp.tally ? [responder.tally, udp.tally] : [responder.tally], udp.isBatched()),
     watch(listener) {
@@ -85,7 +100,7 @@ export async function createResolver(options: ResolverOptions): Promise<Resolver
     async stop() {
       responder.stop()
       upstream?.stop()
-      stopped ??= Promise.all([udp.close(), tcp.close()])
+      stopped ??= Promise.all([udp.close(), tcp.close(), encrypted.close()])
       await stopped
     },
   }
@@ -105,12 +120,7 @@ async function serveBoth(
       await udp?.close()
       const code = (error as NodeJS.ErrnoException).code
       if (code === 'EADDRINUSE' && left > 1) continue
-      if (code === 'EADDRINUSE') throw new P2pnsError('port_in_use', `${host} port ${port} is in use`, { cause: error })
-      if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-        const why = code === 'EACCES' ? 'is not allowed to this user' : 'is not on this machine'
-        throw new P2pnsError('usage', `${host} port ${port} ${why}`, { cause: error })
-      }
-      throw error
+      throw listenError({ host, port }, error)
     }
   }
 }

@@ -25,6 +25,7 @@ import {
   type ZoneLookup,
 } from './answer.ts'
 import { AnswerCache } from './cache.ts'
+import { TCP_IDLE } from './connections.ts'
 import { Cookies } from './cookies.ts'
 import { EDE, extendedError, OPTION, option } from './edns.ts'
 import { Lookups } from './lookups.ts'
@@ -47,7 +48,8 @@ import {
   udpLimit,
 } from './wire.ts'
 
-export type Transport = 'udp' | 'tcp'
+/** `tcp`: over TLS as well. */
+export type Transport = 'udp' | 'tcp' | 'tls' | 'https'
 
 /** Called once, in the same tick when the answer is known; after `stop()` maybe never. */
 export type Reply = (response: Buffer) => void
@@ -71,8 +73,9 @@ export interface Answered {
 /** TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: not for a resolver of single names (RFC 6895 section 3.1). */
 const FIRST_META_TYPE = 249
 const LAST_META_TYPE = 254
-/** How long a connection may be silent (tcp.ts), in the units of RFC 7828: 100 ms. */
-const KEEPALIVE = Buffer.from([0, 100])
+/** In the units of RFC 7828: 100 ms. */
+const KEEPALIVE = Buffer.alloc(2)
+KEEPALIVE.writeUInt16BE(TCP_IDLE / 100)
 const NO_OPTIONS: Buffer = Buffer.alloc(0)
 /** Names that nobody has: what stands below them needs no lookup either (RFC 8020). How many, and for how long in ms. */
 const MAX_MISSING = 5_000
@@ -169,16 +172,18 @@ export class Responder {
     if (!edns) return undefined
     if (edns.version > 0) return { rcode: RCODE.BADVERS }
     // RFC 7828 section 3.2.1: only a server says how long.
-    if (transport === 'tcp' && edns.keepalive) return { rcode: RCODE.FORMERR }
+    if (overStream(transport) && edns.keepalive) return { rcode: RCODE.FORMERR }
     const strict = this.#options.requireCookies === true && transport === 'udp'
     if (strict && edns.cookie && !this.#cookies.holds(edns.cookie, address)) return { rcode: RCODE.BADCOOKIE }
     return query.end === HEADER_BYTES ? { rcode: RCODE.NOERROR } : undefined
   }
 
   #optionsFor({ edns }: Query, transport: Transport, address: string): Buffer {
+    // A cache on the way may keep that answer, and HTTP looks after its connections itself.
+    if (transport === 'https') return NO_OPTIONS
     if (edns?.cookie === undefined && edns?.keepalive === undefined) return NO_OPTIONS
     const cookie = edns.cookie && option(OPTION.COOKIE, this.#cookies.answer(edns.cookie, address))
-    const keepalive = edns.keepalive === 0 && transport === 'tcp' && option(OPTION.KEEPALIVE, KEEPALIVE)
+    const keepalive = edns.keepalive === 0 && overStream(transport) && option(OPTION.KEEPALIVE, KEEPALIVE)
     return Buffer.concat([cookie || NO_OPTIONS, keepalive || NO_OPTIONS])
   }
 
@@ -269,6 +274,11 @@ export class Responder {
       throw error
     }
   }
+}
+
+/** Where a connection can be told how long it may be idle (RFC 7828). */
+function overStream(transport: Transport): boolean {
+  return transport === 'tcp' || transport === 'tls'
 }
 
 function limitOf({ query, transport }: Asked): number {

@@ -1,15 +1,11 @@
 /** The TCP side (RFC 7766): messages with a length before each, many at once on one connection, answered as they are ready. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { createServer as createSecureServer } from 'node:tls'
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:tls'
+import { Connections, TCP_IDLE } from './connections.ts'
 import { padded } from './padding.ts'
 import type { Responder } from './responder.ts'
-import { clientOf, Shares } from './shares.ts'
 
-/** One more closes the idlest of the client that has the most. */
-const MAX_CONNECTIONS = 256
-/** A connection is closed when no whole query came and no answer went out for so long; single bytes do not count. ms. */
-const IDLE = 10_000
 /** Queries of one connection that may wait for their answers; beyond that it is not read. */
 const MAX_WAITING = 64
 /** A query is a name and a few options. Bytes. */
@@ -23,6 +19,8 @@ export interface Certificate {
 
 export interface TcpServer {
   readonly port: number
+  /** Connections from now on get this certificate. Without one from the start there is no TLS. */
+  renew(secure: Certificate): void
   /** Ends every connection as well. */
   close(): Promise<void>
 }
@@ -34,41 +32,29 @@ export async function serveTcp(
   responder: Responder,
   secure?: Certificate,
 ): Promise<TcpServer> {
-  const connections = new Shares<Socket>()
-  const closeFirst = (): void => {
-    const { client, item: socket } = connections.first() ?? {}
-    if (client === undefined || socket === undefined) return
-    connections.delete(client, socket)
-    socket.destroy()
-  }
+  const connections = new Connections(TCP_IDLE)
   const serve = (socket: Socket): void => {
     const address = socket.remoteAddress
-    if (address === undefined) {
-      // It has hung up already.
-      socket.destroy()
-      return
-    }
-    const client = clientOf(address)
-    if (connections.size >= MAX_CONNECTIONS) closeFirst()
-    connections.add(client, socket)
-    socket.on('close', () => connections.delete(client, socket))
-    const used = (): void => {
-      if (!socket.destroyed) connections.add(client, socket)
-    }
-    new Connection(socket, address, responder, used, secure !== undefined).serve()
+    // It has hung up already.
+    if (address === undefined) socket.destroy()
+    else new Connection(socket, address, responder, connections.usedBy(socket), secure !== undefined).serve()
   }
   const options = { allowHalfOpen: true, noDelay: true } as const
   const server = secure
     ? createSecureServer({ ...options, ...secure, ALPNProtocols: ['dot'] }, serve)
     : createServer(options, serve)
+  connections.watch(server)
   server.listen(port, host)
   await once(server, 'listening')
   // From here on an error is that of one connection that could not be accepted.
   server.on('error', () => {})
   return {
     port: (server.address() as AddressInfo).port,
+    renew(certificate) {
+      if (secure) (server as SecureServer).setSecureContext(certificate)
+    },
     async close() {
-      while (connections.size > 0) closeFirst()
+      connections.closeAll()
       server.close()
       await once(server, 'close')
     },
@@ -81,22 +67,20 @@ class Connection {
   readonly #responder: Responder
   /** Told of each whole query and each answer. */
   readonly #used: () => void
-  readonly #idle: NodeJS.Timeout
   #received: Buffer = Buffer.alloc(0)
   #answers: Buffer[] = []
   #waiting = 0
-  /** Whether answers are padded for those who ask. */
-  readonly #pads: boolean
+  /** Over TLS: answers are padded for those who ask. */
+  readonly #secure: boolean
   #reading = false
   #ended = false
 
-  constructor(socket: Socket, address: string, responder: Responder, used: () => void, pads: boolean) {
+  constructor(socket: Socket, address: string, responder: Responder, used: () => void, secure: boolean) {
     this.#socket = socket
-    this.#pads = pads
+    this.#secure = secure
     this.#address = address
     this.#responder = responder
     this.#used = used
-    this.#idle = setTimeout(() => socket.destroy(), IDLE)
   }
 
   serve(): void {
@@ -111,7 +95,6 @@ class Connection {
     })
     // Whoever hangs up in the middle only ends their own connection.
     this.#socket.on('error', () => {})
-    this.#socket.on('close', () => clearTimeout(this.#idle))
   }
 
   /** Handles the whole messages that came, as many as may wait; answers that are known at once leave in one write. */
@@ -140,10 +123,10 @@ class Connection {
 
   /** False when no answer will follow: who sends such things over TCP is not a resolver's client. */
   #take(packet: Buffer): boolean {
-    this.#stillUsed()
+    this.#used()
     this.#waiting++
-    return this.#responder.handle(packet, 'tcp', this.#address, (answer) => {
-      const response = this.#pads ? padded(packet, answer) : answer
+    return this.#responder.handle(packet, this.#secure ? 'tls' : 'tcp', this.#address, (answer) => {
+      const response = this.#secure ? padded(packet, answer) : answer
       this.#waiting--
       const prefix = Buffer.alloc(2)
       prefix.writeUInt16BE(response.length)
@@ -154,16 +137,11 @@ class Connection {
 
   #write(): void {
     if (this.#answers.length > 0 && this.#socket.writable) {
-      this.#stillUsed()
+      this.#used()
       this.#socket.write(Buffer.concat(this.#answers))
     }
     this.#answers = []
     this.#endWhenDone()
-  }
-
-  #stillUsed(): void {
-    this.#idle.refresh()
-    this.#used()
   }
 
   #endWhenDone(): void {

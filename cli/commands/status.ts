@@ -33,6 +33,8 @@ function statusLines(status: Status): string[] {
     peers: count(status.peers, 'peer'),
     reach: reachLine(status.reach),
     dns: status.dns ?? 'off',
+    doh: status.doh,
+    dot: status.dot,
     names: status.names.map(({ name, keyName, until }) => `${name}  ${keyName}${until ? `  until ${until}` : ''}`),
     shares: status.shares.map(
       ({ cid, path, bytes, files }) => `${cid}  ${path}  (${count(files, 'file')}, ${formatBytes(bytes)})`,

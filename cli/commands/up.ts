@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Status } from '../../node/contract.ts'
 import { P2pnsError } from '../../node/core/errors.ts'
+import { addEncryptedOptions, type EncryptedFlags, encryptedFrom } from '../encrypted.ts'
 import { block, formatIntroducers } from '../format.ts'
 import {
   addExamples,
@@ -17,7 +18,7 @@ import {
 import type { OpenSession } from '../session.ts'
 import { hostNode } from '../with-node.ts'
 
-interface Options extends LimitOptions {
+interface Options extends LimitOptions, EncryptedFlags {
   introducer?: string[]
   listen?: string[]
   dns: HostPort | false
@@ -62,8 +63,12 @@ export function defineUp(program: Command, open: OpenSession): void {
       const { introducer: introducers, listen, http } = options
       // What a person does not forbid is left to the node.
       const [birthday, portMapping] = [options.birthday, options.portMapping].map((may) => (may ? undefined : false))
-      const dns = options.dns ? { ...options.dns, ...forwardingFrom(options) } : undefined
-      const hosting = { introducers, listen, dns, http, birthday, portMapping, ...limitsFrom(options) }
+      const { files, ...encrypted } = await encryptedFrom(options, session)
+      if (!options.dns && (encrypted.doh ?? encrypted.dot)) {
+        throw new P2pnsError('usage', '--doh and --dot belong to the DNS resolver, and --no-dns leaves it out')
+      }
+      const dns = options.dns ? { ...options.dns, ...forwardingFrom(options), ...encrypted } : undefined
+      const hosting = { introducers, listen, dns, files, http, birthday, portMapping, ...limitsFrom(options) }
       await hostNode(session, hosting, async (node, page) => {
         const status = await node.status()
         session.output.data({ ...ready(status), http: page && formatHostPort(page) }, readyLines(status))
@@ -71,12 +76,17 @@ export function defineUp(program: Command, open: OpenSession): void {
         session.output.note('Ctrl-C stops it.')
       })
     })
+  addEncryptedOptions(command)
   addLimitOptions(command)
   addIntroducerOption(command)
   addExamples(command, [
     ['p2pns up --introducer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW...', 'the first time; later `p2pns up` is enough'],
     ['p2pns up --upstream system', 'answer .p2p, and everything else as this machine did before'],
     ['p2pns up --dns 127.0.0.1:0 --upstream 9.9.9.9 --upstream 149.112.112.112', 'the second stands in for the first'],
+    [
+      'p2pns up --doh 127.0.0.1:8443 --dot 127.0.0.1:853 --cert cert.pem --key key.pem --upstream system',
+      'for browsers and others that ask over HTTPS or TLS',
+    ],
   ])
 }
 
@@ -93,8 +103,8 @@ function forwardingFrom({ upstream, allowPrivate }: Options): { upstream?: strin
   return { upstream, allowPrivate: allowPrivate?.includes('') ? true : allowPrivate }
 }
 
-function ready({ peerId, home, addresses, dns, introducers }: Status): object {
-  return { event: 'ready', peerId, home, addresses, dns, introducers }
+function ready({ peerId, home, addresses, dns, doh, dot, introducers }: Status): object {
+  return { event: 'ready', peerId, home, addresses, dns, doh, dot, introducers }
 }
 
 function readyLines(status: Status): string[] {
@@ -103,6 +113,8 @@ function readyLines(status: Status): string[] {
     home: status.home,
     addresses: status.addresses,
     dns: status.dns ?? 'off',
+    doh: status.doh,
+    dot: status.dot,
     introducers: formatIntroducers(status),
   })
 }

@@ -13,6 +13,10 @@ export const ERRORS = {
   file_name_invalid: { exit: 2, next: 'Rename it, then share again.' },
   cid_invalid: { exit: 2, next: 'A CID is printed by `p2pns share`; it starts with "b".' },
   words_invalid: { exit: 2, next: 'There are 24 words, in order; compare each with your copy.' },
+  certificate_invalid: {
+    exit: 2,
+    next: 'Give a certificate with --cert and its key with --key, both as PEM; docs/resolver.md says where to get one.',
+  },
   seed_locked: {
     exit: 2,
     next: 'Give its passphrase on a terminal or in P2PNS_PASSPHRASE, or run `p2pns keys unlock` once.',

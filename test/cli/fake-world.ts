@@ -147,11 +147,15 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
         calls.push(['serveApi', home])
         return { stop: async () => void calls.push(['api stopped']) }
       },
-      async createResolver({ host, port, upstream, allowPrivate }) {
-        calls.push(['createResolver', { host, port, upstream, ...(allowPrivate && { allowPrivate }) }])
+      async createResolver({ host, port, upstream, allowPrivate, doh, dot, tls }) {
+        const encrypted = { ...(doh && { doh }), ...(dot && { dot }), ...(tls && { tls: Object.keys(tls) }) }
+        calls.push(['createResolver', { host, port, upstream, ...(allowPrivate && { allowPrivate }), ...encrypted }])
         return {
           host,
           port,
+          ...(doh && { doh: `http${tls ? 's' : ''}://${doh.host}:${doh.port}/dns-query` }),
+          ...(dot && { dot }),
+          renew: () => void calls.push(['certificate renewed']),
           clear: () => void calls.push(['resolver cleared']),
           stats: () => ({}) as ResolverStats,
           watch: () => () => undefined,
