@@ -1,6 +1,6 @@
 /** Answers as they go out on the wire, kept as long as their TTLs allow. */
 import { LRUCache } from 'lru-cache'
-import { asksFor, canonicalQuestion, type Query, type Template } from './wire.ts'
+import { asksFor, canonicalQuestion, owned, type Query, type Template } from './wire.ts'
 
 export interface Cached extends Template {
   /** Both in ms. */
@@ -66,8 +66,7 @@ export class AnswerCache {
     const storedAt = this.#now()
     const room = template.ends.length === 0 ? this.#negative : this.#positive
     room.set(key, {
-      ...template,
-      wire: Buffer.from(template.wire),
+      ...owned(template),
       storedAt,
       expiresAt: storedAt + lifetime * 1000,
       aged: 0,

@@ -55,10 +55,11 @@ export function stepFrom(name: string, type: number, response: Buffer): Step {
   const { rrs, end } = readRecords(response, start, response.readUInt16BE(6), MAX_EXPANDED)
   const { rrs: below } = readRecords(response, end, response.readUInt16BE(8), MAX_EXPANDED)
   const answers: Rr[] = []
+  const byName = Map.groupBy(rrs, (rr) => rr.name)
   const seen = new Set<string>()
   for (let at = name; !seen.has(at); ) {
     seen.add(at)
-    const here: Rr[] = rrs.filter((rr) => rr.name === at)
+    const here: Rr[] = byName.get(at) ?? []
     const found = here.filter((rr) => rr.type === type)
     if (found.length > 0) return { rcode, answers: [...answers, ...found], authority: [], ...REST }
     const alias = here.find((rr) => rr.type === TYPE.CNAME)

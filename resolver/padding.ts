@@ -41,7 +41,8 @@ function asksForPadding(query: Buffer): boolean {
 function findOpt(message: Buffer): { at: number; end: number } | undefined {
   if (message.length < HEADER_BYTES) return undefined
   let at = HEADER_BYTES
-  for (let left = message.readUInt16BE(4); left > 0; left--) at = skipName(message, at) + 4
+  // What the counts promise need not be there.
+  for (let left = message.readUInt16BE(4); left > 0 && at < message.length; left--) at = skipName(message, at) + 4
   for (let left = message.readUInt16BE(6) + message.readUInt16BE(8) + message.readUInt16BE(10); left > 0; left--) {
     const owner = at
     at = skipName(message, at)

@@ -2,7 +2,7 @@
  * What another resolver said, made into an answer of ours: its records byte for byte, without what was between it and us (the
  * OPT, the additional records), and how long it holds.
  */
-import { DnsWriter, HEADER_BYTES, type Rr, readName, readRecords } from '../node/core/dns.ts'
+import { DnsWriter, HEADER_BYTES, type Rr, rdataParts, readName, readRecords } from '../node/core/dns.ts'
 import { P2pnsError } from '../node/core/errors.ts'
 import { TYPE } from '../node/core/rdata.ts'
 import { OPTION } from './edns.ts'
@@ -63,6 +63,7 @@ export function readResponse(question: Question, response: Buffer, mayBePrivate:
   const { name } = readName(response, HEADER_BYTES)
   for (const record of answers) unmixOwner(wire, record, name, asked)
   const ttls = [...answers, ...authority].map((record) => limitTtl(wire, record, found))
+  for (const record of [...answers, ...authority]) checkKept(wire, record)
   const known = rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN
   const lifetime = known && (found || soa) ? Math.min(...ttls) : 0
   const template: Template = {
@@ -97,6 +98,16 @@ function recordAt(message: Buffer, at: number): RecordAt {
   const end = fixed + 10 + message.readUInt16BE(fixed + 8)
   if (end > message.length) throw new P2pnsError('malformed', 'a DNS record runs past the end of its message')
   return { name, at, type: message.readUInt16BE(fixed), ttlAt: fixed + 4, end }
+}
+
+/**
+ * What is handed on must still be readable as it is handed on, with other TTLs and without the rest; and our answer has an OPT of its own,
+ * or none (RFC 6891 section 6.1.1).
+ */
+function checkKept(wire: Buffer, { type, at, ttlAt, end }: RecordAt): void {
+  if (type === TYPE.OPT) throw new P2pnsError('malformed', 'an OPT stands among the answers')
+  readName(wire, at)
+  rdataParts(type, wire, ttlAt + 6, end)
 }
 
 /** The extended error and the upper bits of the RCODE (RFC 6891 section 6.1.3, RFC 8914). */

@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Received } from './upstream-answer.ts'
-import { EDE, extendedError, RCODE, type Template } from './wire.ts'
+import { EDE, extendedError, owned, RCODE, type Template } from './wire.ts'
 
 interface Entry {
   template: Template
@@ -89,7 +89,7 @@ export class UpstreamCache {
     const storedAt = this.#now()
     const room = template.ends.length === 0 ? this.#negative : this.#positive
     room.set(key, {
-      template: { ...template, wire: Buffer.from(template.wire) },
+      template: owned(template),
       storedAt,
       expiresAt: storedAt + lifetime * 1000,
       aged: 0,
@@ -110,7 +110,7 @@ export class UpstreamCache {
     const at = this.#now()
     const again = before !== undefined && at - before.at < MAX_FAILURE_TIME * 2
     const pause = again ? Math.min(before.pause * 2, MAX_FAILURE_TIME) : FAILURE_TIME
-    this.#failures.set(key, { received, at, pause })
+    this.#failures.set(key, { received: { ...received, template: owned(received.template) }, at, pause })
   }
 }
 
@@ -124,11 +124,10 @@ function age(entry: Entry, seconds: number): void {
 
 function staleTemplate(entry: Entry): Template {
   if (entry.stale) return entry.stale
-  const { template } = entry
-  const wire = Buffer.from(template.wire)
-  for (const at of template.ttls) wire.writeUInt32BE(STALE_TTL, at)
-  const missing = ((wire[3] as number) & 0x0f) === RCODE.NXDOMAIN
+  const template = owned(entry.template)
+  for (const at of template.ttls) template.wire.writeUInt32BE(STALE_TTL, at)
+  const missing = ((template.wire[3] as number) & 0x0f) === RCODE.NXDOMAIN
   const ede = extendedError(missing ? EDE.STALE_NXDOMAIN : EDE.STALE, 'the upstream could not be asked again')
-  entry.stale = { ...template, wire, ede }
+  entry.stale = { ...template, ede }
   return entry.stale
 }

@@ -175,6 +175,13 @@ export function isStale({ ede }: Template): boolean {
   return ede?.code === EDE.STALE || ede?.code === EDE.STALE_NXDOMAIN
 }
 
+/** To be kept: with memory of its own. A small Buffer is else a piece of 64 KiB (`Buffer.poolSize`), and keeps all of that. */
+export function owned(template: Template): Template {
+  const wire = Buffer.alloc(template.wire.length)
+  wire.set(template.wire)
+  return { ...template, wire }
+}
+
 /**
  * The response to `query` made from `template`, in at most `limit` bytes: what does not fit is left out by whole RRsets
  * and TC set (RFC 2181 section 9); the extended error goes first, since nobody needs it to resolve a name. `options`

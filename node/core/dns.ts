@@ -21,9 +21,12 @@ export const HEADER_BYTES = 12
 /** The longest name on the wire, length bytes and the root's zero included (RFC 1035 section 3.1). */
 export const MAX_NAME_BYTES = 255
 const MAX_LABEL_BYTES = 63
+const MAX_RDATA_BYTES = 0xffff
 /** A pointer is two bytes with the two highest bits set; the other 14 are the offset. */
 const POINTER = 0xc0
 const POINTER_LIMIT = 0x4000
+/** Followed in one name, which has no more labels: else each name of a message could follow thousands. */
+const MAX_POINTERS = 127
 
 function malformed(what: string): P2pnsError {
   return new P2pnsError('malformed', what)
@@ -72,29 +75,34 @@ export function nameToWire(name: string): Bytes {
 }
 
 /**
- * The name at `at`, pointers followed, its bytes when written out, and where it ends. A pointer must lead to before the name it stands in, so that
- * no chain of them loops; offsets into the header are refused.
+ * The name at `at`, pointers followed, its bytes when written out, and where it ends. A pointer must lead to a name that ended before the
+ * one it stands in began (RFC 1035 section 4.1.4: "a prior occurrence"), so that no chain of them loops, and no name changes with what
+ * comes after it; offsets into the header are refused.
  */
 export function readName(message: Bytes, at: number): { name: string; size: number; end: number } {
   const labels: string[] = []
   let size = 1
   let end: number | undefined
   let start = at
+  let limit = message.length
+  let pointers = 0
   for (;;) {
-    const length = message[at]
-    if (length === undefined) throw malformed('a DNS name runs past the end of its message')
+    const length = at < limit ? (message[at] as number) : undefined
+    if (length === undefined) throw malformed('a DNS name runs past where it must end')
     if (length === 0) return { name: labels.join('.'), size, end: end ?? at + 1 }
     if (length >= POINTER) {
       const target = ((length & 0x3f) << 8) | (message[at + 1] ?? 0)
-      if (at + 1 >= message.length || target >= start || target < HEADER_BYTES) {
+      if (at + 1 >= limit || target >= start || target < HEADER_BYTES) {
         throw malformed('a DNS name holds a pointer that does not lead backwards')
       }
+      if (++pointers > MAX_POINTERS) throw malformed('a DNS name holds too many pointers')
       end ??= at + 2
+      limit = start
       start = at = target
       continue
     }
     size += length + 1
-    if (length > MAX_LABEL_BYTES || size > MAX_NAME_BYTES || at + 1 + length > message.length) {
+    if (length > MAX_LABEL_BYTES || size > MAX_NAME_BYTES || at + 1 + length > limit) {
       throw malformed('a DNS name is too long')
     }
     labels.push(labelText(message.subarray(at + 1, at + 1 + length)))
@@ -203,7 +211,10 @@ export function readRecords(message: Bytes, at: number, count: number, limit: nu
     const ttl = view.getUint32(fixed + 4)
     const rdata = joinParts(rdataParts(type, message, start, end))
     size += nameSize + rdata.length
-    if (size > limit) throw new P2pnsError('too_large', `a DNS message has over ${limit} bytes when it is written out`)
+    // Written out, the data of one record may be too long for a record.
+    if (size > limit || rdata.length > MAX_RDATA_BYTES) {
+      throw new P2pnsError('too_large', `a DNS message has over ${limit} bytes when it is written out`)
+    }
     // A TTL with the highest bit set counts as zero (RFC 2181 section 8).
     rrs.push({ name, type, ttl: ttl > 0x7fffffff ? 0 : ttl, rdata })
     at = end
@@ -244,7 +255,7 @@ export class DnsWriter {
       else this.#append(part)
     }
     const size = this.#length - start
-    if (size > 0xffff) throw new P2pnsError('too_large', `the data of a record has ${size} bytes, the limit is 65535`)
+    if (size > MAX_RDATA_BYTES) throw new P2pnsError('too_large', `the data of a record has ${size} bytes`)
     this.#buffer.writeUInt16BE(size, start - 2)
     return start - 6
   }

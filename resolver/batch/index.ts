@@ -7,6 +7,7 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Responder } from '../responder.ts'
 import { TALLY_BYTES, Tally } from '../tally.ts'
 import { serveUdp, type UdpServer } from '../udp.ts'
+import { owned } from '../wire.ts'
 import type { Calls } from './mmsg.ts'
 import { isPlain, SHARED, SHARED_BYTES } from './shared.ts'
 import type { Miss, ToWorker, WorkerParts } from './worker.ts'
@@ -51,8 +52,9 @@ export async function serveBatched(host: string, port: number, responder: Respon
     }
   })
   responder.onKnown = (query, template, lifetime) => {
-    if (isPlain(query) && Atomics.load(shared, SHARED.watched) === 0)
-      tell({ type: 'keep', packet: query.packet, template, lifetime })
+    if (!isPlain(query) || Atomics.load(shared, SHARED.watched) !== 0) return
+    // A message carries all the memory that a Buffer is a piece of, 64 KiB for a small one.
+    tell({ type: 'keep', packet: Uint8Array.from(query.packet), template: owned(template), lifetime })
   }
   responder.onClear = () => tell({ type: 'clear' })
   const letGo = (): void => {

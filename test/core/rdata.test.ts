@@ -39,11 +39,19 @@ test('every type that has a form of its own is shown as dig shows it', () => {
   for (const [type, data, expected] of cases) assert.equal(shown(type, data), expected, `${type} ${data}`)
 })
 
+/** A text that means itself: no quote says where it ends (RFC 1035 section 5.1), and no `\#` that bytes follow (RFC 3597 section 5). */
+function isPlain(text: string): boolean {
+  return !text.startsWith('"') && !/^\\#(?:\s|$)/.test(text)
+}
+
 test('what is shown can be typed in again', () => {
   const typed = fc.oneof(
     fc.ipV4().map((data) => ({ type: 'A', data })),
     fc.ipV6().map((data) => ({ type: 'AAAA', data })),
-    fc.string({ unit: 'binary', maxLength: 900 }).map((data) => ({ type: 'TXT', data: data.replace(/^"/, '') })),
+    fc
+      .string({ unit: 'binary', maxLength: 900 })
+      .filter(isPlain)
+      .map((data) => ({ type: 'TXT', data })),
     fc.uint8Array({ maxLength: 50 }).map((bytes) => ({
       type: 'TYPE65280',
       data: `\\# ${bytes.length} ${Buffer.from(bytes).toString('hex')}`.trim(),
@@ -60,13 +68,20 @@ test('what is shown can be typed in again', () => {
   )
 })
 
-test('a TXT keeps any text, in strings of at most 255 bytes', () => {
+test('a TXT keeps any text, in strings of at most 255 bytes, and in quotes also what would mean something else', () => {
+  const hard = fc.tuple(fc.constantFrom('"', '""', '"x', '\\#', '\\# x', '\\# 1 00', '\\'), fc.string({ maxLength: 9 }))
+  const any = fc.oneof(
+    fc.string({ unit: 'grapheme-ascii', maxLength: 1_000 }),
+    hard.map((parts) => parts.join('')),
+  )
   fc.assert(
-    fc.property(fc.string({ unit: 'grapheme-ascii', maxLength: 1_000 }), (text) => {
-      const data = text.replace(/^"/, '')
-      const strings = txtStrings(rrFromText({ type: 'TXT', data }).rdata)
-      assert.equal(strings.join(''), data)
-      for (const one of strings) assert.ok(Buffer.byteLength(one) <= 255)
+    fc.property(any, (text) => {
+      const quoted = `"${text.replace(/["\\]/g, '\\$&')}"`
+      for (const data of isPlain(text) ? [text, quoted] : [quoted]) {
+        const strings = txtStrings(rrFromText({ type: 'TXT', data }).rdata)
+        assert.equal(strings.join(''), text)
+        for (const one of strings) assert.ok(Buffer.byteLength(one) <= 255)
+      }
     }),
   )
 })
@@ -91,6 +106,11 @@ test('data that does not fit its type is refused by name', () => {
     ['SRV', '-1 0 80 a.b'],
     ['TXT', '"open'],
     ['TXT', '"a" b'],
+    ['TXT', '"'],
+    ['TXT', '"x'],
+    ['TXT', '\\#'],
+    ['TXT', '\\# x'],
+    ['TXT', '\\# 2 0161 x'],
     ['TXT', '"\\999"'],
     ['TXT', 'x'.repeat(70_000)],
     ['CAA', 'issue ca'],

@@ -190,7 +190,8 @@ function rdataText(type: string, packet: Buffer, start: number, end: number): st
 function nameAt(packet: Buffer, at: number): { name: string; end: number } {
   const labels: string[] = []
   let end: number | undefined
-  for (let hops = 0; hops < 128; hops++) {
+  // The longest name has 127 labels, and may have as many pointers.
+  for (let hops = 0; hops < 256; hops++) {
     const length = packet[at]
     if (length === undefined) break
     if (length === 0) return { name: labels.join('.'), end: end ?? at + 1 }
