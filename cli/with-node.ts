@@ -1,6 +1,14 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
-import type { EncryptedOptions, ForwardingOptions, KnownZone, Resolver, ZoneLookup } from '../resolver/index.ts'
+import type { ZoneAnswer } from '../node/index.ts'
+import type {
+  EncryptedOptions,
+  ForwardingOptions,
+  FoundZone,
+  KnownZone,
+  Resolver,
+  ZoneLookup,
+} from '../resolver/index.ts'
 import { type CertificateFiles, watchCertificate } from './certificate.ts'
 import { untilAborted } from './interrupt.ts'
 import type { HostPort } from './options.ts'
@@ -67,8 +75,8 @@ export async function hostNode(
   let served: P2pnsNode = node
   let resolver: Resolver | undefined
   if (dns) {
-    const lookup: ZoneLookup = (apex, options) => node.lookup(apex, options)
-    const known: KnownZone = (apex) => node.lookup(apex, { policy: 'cache-only' })
+    const lookup: ZoneLookup = async (apex, options) => toFound(await node.lookup(apex, options))
+    const known: KnownZone = async (apex) => toFound(await node.lookup(apex, { policy: 'cache-only' }))
     const dnsServer = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
     parts.defer(() => dnsServer.stop())
     if (files) {
@@ -84,6 +92,11 @@ export async function hostNode(
   if (page) parts.defer(() => page.stop())
   await started(served, page)
   await untilAborted(signal)
+}
+
+/** Our own is what this home holds the key of, under whatever name; a petname alone makes nothing ours. */
+function toFound({ zone, expiresAt, stale, known }: ZoneAnswer): FoundZone {
+  return { zone, expiresAt, stale, own: known.source === 'own' }
 }
 
 /** Does `work` with its progress on the terminal. */

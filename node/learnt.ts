@@ -52,9 +52,9 @@ export class LearntRecords {
 
   /**
    * Keeps what is new in a record that passed its checks; resolves to what holds then, undefined after a release.
-   * Errors: those of the checks, and of the pin.
+   * What only this node itself kept (`alone`) is no younger for that. Errors: those of the checks, and of the pin.
    */
-  accept(name: Name, value: Bytes, source: 'introducer' | 'dht'): Promise<LearntRecord | undefined> {
+  accept(name: Name, value: Bytes, source: 'introducer' | 'dht', alone = false): Promise<LearntRecord | undefined> {
     return this.#oneAtATime(name.apex, async () => {
       const now = this.#now()
       const { zone, lease: offered } = read(name, value, now)
@@ -65,11 +65,12 @@ export class LearntRecords {
         return undefined
       }
       const held = await this.#held(name)
-      const entry = newest(held, { zone, lease, fetchedAt: now, source })
+      const fetchedAt = alone ? (held?.fetchedAt ?? signedAt(zone)) : now
+      const entry = newest(held, { zone, lease, fetchedAt, source })
       this.#entries.set(name.apex, entry)
       const record = recordOf(entry)
       if (held === undefined || record !== recordOf(held)) {
-        await this.#rows.put(name.apex, { record, fetchedAt: now, source })
+        await this.#rows.put(name.apex, { record, fetchedAt, source })
       }
       return entry
     })

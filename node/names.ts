@@ -143,7 +143,11 @@ export class Names {
   ): Promise<ZoneAnswer> {
     try {
       const entry = await this.#fetch(name, options)
-      if (entry !== undefined && this.#learnt.isUsable(entry)) return this.#shown(name, entry, 'fetched')
+      if (entry !== undefined && this.#learnt.isUsable(entry)) {
+        // What was not fetched by this lookup was kept by this node only, and nobody answered.
+        const isFetched = this.#isWithin(LOOKUP_TIMEOUT_MS, entry.fetchedAt)
+        return this.#shown(name, entry, isFetched ? 'fetched' : 'unconfirmed')
+      }
     } catch (error) {
       // Offline, or fed with old records, what was right yesterday is better than nothing (RFC 8767).
       const unanswered = isError(error, 'network_unreachable', 'peer_unreachable', 'timed_out', 'record_older')
@@ -230,8 +234,8 @@ export class Names {
     return realms.map((realm) => leaseDhtKey(realmId(realm), name.short))
   }
 
-  async #accept(name: Name, { value, source }: NetworkRecord): Promise<LearntRecord | undefined> {
-    const learnt = await this.#learnt.accept(name, value, source)
+  async #accept(name: Name, { value, source, alone }: NetworkRecord): Promise<LearntRecord | undefined> {
+    const learnt = await this.#learnt.accept(name, value, source, alone)
     if (learnt !== undefined) this.#missing.delete(name.apex)
     return learnt
   }

@@ -5,6 +5,7 @@ import { isError, P2pnsError } from '../node/core/errors.ts'
 import { isOurs, type Name, parseName, SUFFIX } from '../node/core/name.ts'
 import { clampTtl, TYPE } from '../node/core/rdata.ts'
 import { lookupInZone, rrUnder, type Zone } from '../node/core/zone.ts'
+import { hidden, type MayBePrivate, withoutPrivate } from './rebinding.ts'
 import { specialName } from './special.ts'
 import {
   canonicalQuestion,
@@ -25,6 +26,8 @@ export interface FoundZone {
   expiresAt: number
   /** True when it is too old and could not be refreshed. */
   stale: boolean
+  /** Its key is this machine's own, so it may lead into the network of whoever asks. Default: it is somebody else's. */
+  own?: boolean
 }
 
 /**
@@ -45,14 +48,16 @@ export interface Answer {
   lifetime: number
 }
 
-/** An answer so far; `next` is the name that the last of `answers` is an alias of. */
-export type Step = Answer & { next?: string }
+/**
+ * An answer so far; `next` is the name that the last of `answers` is an alias of. `own`: nobody else has a say in where it leads.
+ */
+export type Step = Answer & { next?: string; own?: boolean }
 
 /** What others answer for a name that is neither ours nor special; `next` as in a step. */
 export type AskOutside = (name: string, type: number) => Promise<Step>
 
 /** How long "there is no such name" holds, in seconds: short, since the name may be registered meanwhile. */
-const UNKNOWN_NAME_TTL = 30
+export const UNKNOWN_NAME_TTL = 30
 /** The same for a name or a type that is missing in a known zone. */
 const MISSING_TTL = 300
 /** How long a failure is repeated without asking again (RFC 9520 section 3.2: at least one second). */
@@ -69,6 +74,7 @@ const PARENTS = new Set([SUFFIX, `pet.${SUFFIX}`])
 /**
  * Answers the question for `name` (lower-case, ours or special) and `type`, following aliases: among our names, and to
  * others with `outside`; without it they end there.
+ * Private addresses are left out unless the name may have them, or all that leads to them is this machine's own.
  * `now` is in ms. Never throws: what goes wrong becomes NXDOMAIN, or SERVFAIL with an extended error (RFC 8914).
  */
 export async function answerQuestion(
@@ -77,9 +83,11 @@ export async function answerQuestion(
   lookup: (apex: string) => Promise<FoundZone>,
   now: () => number,
   outside?: AskOutside,
+  mayBePrivate: MayBePrivate = () => true,
 ): Promise<Answer> {
   const answer: Answer = { rcode: RCODE.NOERROR, answers: [], authority: [], ede: undefined, lifetime: Infinity }
   let next: string | undefined = name
+  let own = true
   const zones = new Map<string, Promise<FoundZone>>()
   const lookupOnce = (apex: string): Promise<FoundZone> => {
     const zone = zones.get(apex) ?? lookup(apex)
@@ -94,11 +102,14 @@ export async function answerQuestion(
       const ask: AskOutside | undefined = isOurs(next) || specialName(next) ? inside : outside
       if (!ask) break
       const step: Step = await ask(next, type)
+      own &&= step.own === true
+      const shown = own || mayBePrivate(name) ? step.answers : withoutPrivate(step.answers)
+      const left = step.answers.filter((rr) => !shown.includes(rr))
       answer.rcode = step.rcode
-      answer.answers.push(...step.answers)
+      answer.answers.push(...shown)
       answer.authority = step.authority
-      answer.ede ??= step.ede
-      answer.lifetime = Math.min(answer.lifetime, step.lifetime)
+      answer.ede = left.length > 0 ? hidden(name) : (answer.ede ?? step.ede)
+      answer.lifetime = Math.min(answer.lifetime, step.lifetime, ...left.map((rr) => rr.ttl))
       next = step.next
     }
   } catch (error) {
@@ -112,7 +123,12 @@ function limitTtls(answer: Answer): Answer {
   const limit = (rr: Rr): Rr => ({ ...rr, ttl: Math.min(rr.ttl, answer.lifetime) })
   const answers = answer.answers.map(limit)
   const authority = answer.authority.map(limit)
-  return { ...answer, answers, authority, lifetime: Math.min(...[...answers, ...authority].map((rr) => rr.ttl)) }
+  return {
+    ...answer,
+    answers,
+    authority,
+    lifetime: Math.min(answer.lifetime, ...[...answers, ...authority].map((rr) => rr.ttl)),
+  }
 }
 
 async function takeStep(
@@ -136,17 +152,18 @@ async function takeStep(
   }
   const step = stepInZone(found.zone, parsed.labels.join('.'), type, parsed.apex + alt)
   const lifetime = Math.max(0, Math.floor((found.expiresAt - now()) / 1000))
-  if (!found.stale) return { ...step, lifetime }
+  const { own = false } = found
+  if (!found.stale) return { ...step, own, lifetime }
   const code = step.rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN : EDE.STALE
   const ede = extendedError(code, `${parsed.apex} could not be refreshed`)
-  return { ...step, ede, lifetime: Math.max(lifetime, STALE_TTL) }
+  return { ...step, own, ede, lifetime: Math.max(lifetime, STALE_TTL) }
 }
 
 /** Every zone here is complete, so what is not in it does not exist. */
 function stepInSpecial(name: string, type: number): Step {
   const special = specialName(name)
   const found = special?.rrs.filter((rr) => rr.type === type) ?? []
-  if (found.length > 0) return records(found)
+  if (found.length > 0) return { ...records(found), own: true }
   const asked = special?.exists === true && name === special.apex && type === TYPE.SOA
   const rcode = special?.exists ? RCODE.NOERROR : RCODE.NXDOMAIN
   return missing(rcode, soa(special?.apex ?? name, 0n, UNKNOWN_NAME_TTL), asked)
@@ -190,7 +207,7 @@ function missing(rcode: number, record: Rr, asked: boolean): Step {
 }
 
 /** The SOA that every zone has, though no zone record carries one; `ttl` is also the negative TTL. */
-function soa(apex: string, seq: bigint, ttl: number): Rr {
+export function soa(apex: string, seq: bigint, ttl: number): Rr {
   const numbers = Buffer.alloc(20)
   const [refresh, retry, expire] = [3600, 600, 172_800]
   const serial = Number((seq / 1_000_000n) & 0xffff_ffffn)

@@ -10,10 +10,11 @@ import { readName } from '../node/core/dns.ts'
 import { isError } from '../node/core/errors.ts'
 import { isOurs } from '../node/core/name.ts'
 import { Lookups } from './lookups.ts'
+import { inTime } from './outage.ts'
 import type { Forwarded, Forwarder } from './outside.ts'
 import { specialName } from './special.ts'
 import { type Question, questionFrom, questionKey } from './upstream.ts'
-import { emptyAnswer, type Received } from './upstream-answer.ts'
+import { emptyAnswer, noSuchName, type Received } from './upstream-answer.ts'
 import { UpstreamCache } from './upstream-cache.ts'
 import { EDE, extendedError, type Query, RCODE, type Template } from './wire.ts'
 
@@ -22,13 +23,14 @@ export interface ForwarderOptions {
   ask: (question: Question, signal: AbortSignal) => Promise<Received>
   /** Whether to wait for an answer makes no sense. */
   gone: () => boolean
+  /** Names (lower-case) that are not asked for, because only those who misread ours do. Default: none. */
+  withheld?: (name: string) => boolean
   /** ms since 1970. */
   now: () => number
   /** How long somebody waits who can have a stale answer, in ms. Default 1800 (RFC 8767 section 5). */
   patience?: number
 }
 
-const PATIENCE = 1_800
 /** Questions that are being asked at once; more than for zones, since these take milliseconds. */
 const MAX_ASKED = 1_024
 /** `ask` ends by itself; this is for when it does not. ms. */
@@ -71,14 +73,8 @@ export class CachingForwarder implements Forwarder {
     const asked = this.#ask(key, address)
     if (!stale) return found(await asked)
     if (this.#options.gone()) return staleAnswer(stale)
-    const { promise: waited, resolve } = Promise.withResolvers<undefined>()
-    const timer = setTimeout(() => resolve(undefined), this.#options.patience ?? PATIENCE)
-    try {
-      const received = await Promise.race([asked, waited])
-      return received === undefined || isFailure(received) ? staleAnswer(stale) : found(received)
-    } finally {
-      clearTimeout(timer)
-    }
+    const received = await inTime(asked, this.#options.patience)
+    return received === undefined || isFailure(received) ? staleAnswer(stale) : found(received)
   }
 
   /** Never rejects. */
@@ -95,6 +91,9 @@ export class CachingForwarder implements Forwarder {
     const { name } = readName(question.wire, 0)
     // Whoever calls this sees to it; but of all that can go wrong this must not.
     if (isOurs(name) || specialName(name)) return failed(question, EDE.OTHER, 'That name is for nobody outside')
+    if (this.#options.withheld?.(name)) {
+      return noSuchName(question, extendedError(EDE.BLOCKED, `${name} is one of our names and a search domain`))
+    }
     try {
       const received = await this.#options.ask(question, signal)
       if (isFailure(received)) this.#cache.fail(key, received)

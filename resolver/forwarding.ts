@@ -1,5 +1,6 @@
 /** From the options of a resolver to what asks others in its place, and to which names may lead where. */
 import { P2pnsError } from '../node/core/errors.ts'
+import { isAppended } from './appended.ts'
 import { CachingForwarder } from './forward.ts'
 import { type MayBePrivate, privacyRule } from './rebinding.ts'
 import { Servers } from './servers.ts'
@@ -47,6 +48,7 @@ export function openForwarding(
   const forwarder = new CachingForwarder({
     ask: (question, signal) => servers.ask(question, signal),
     gone: () => servers.gone,
+    withheld: (name) => isAppended(name, search()),
     now,
   })
   return { forwarder, mayBePrivate }

@@ -4,7 +4,6 @@
  */
 import { type Rr, readName } from '../node/core/dns.ts'
 import { TYPE } from '../node/core/rdata.ts'
-import type { Answer } from './answer.ts'
 import { EDE, type ExtendedError, extendedError } from './edns.ts'
 import { specialName } from './special.ts'
 
@@ -79,13 +78,7 @@ export function withoutPrivate<T extends Data>(rrs: T[]): T[] {
   return gone.size === 0 ? rrs : rrs.filter((rr) => !showsPrivate(rr) && !signsGone(rr))
 }
 
-/** The answer to a question for `name` (ours or special) without private addresses; whoever asked is told. */
-export function shielded<A extends Answer>(name: string, answer: A, mayBePrivate: MayBePrivate = () => true): A {
-  if (mayBePrivate(name)) return answer
-  const answers = withoutPrivate(answer.answers)
-  return answers.length === answer.answers.length ? answer : { ...answer, answers, ede: hidden(name) }
-}
-
+/** Tells whoever asked for `name`. */
 export function hidden(name: string): ExtendedError {
   return extendedError(EDE.BLOCKED, `private addresses left out; --allow-private ${name.slice(0, 60)} shows them`)
 }

@@ -11,9 +11,7 @@
  *       ├── below p2p or alt ─ zones ─ known or looked up: answer, NXDOMAIN, or SERVFAIL with the reason
  *       └── other name ────────────── upstream, or REFUSED
  */
-import { LRUCache } from 'lru-cache'
 import { CLASS_IN, HEADER_BYTES } from '../node/core/dns.ts'
-import { isError } from '../node/core/errors.ts'
 import { isOurs } from '../node/core/name.ts'
 import { TYPE } from '../node/core/rdata.ts'
 import {
@@ -28,9 +26,8 @@ import { AnswerCache } from './cache.ts'
 import { TCP_IDLE } from './connections.ts'
 import { Cookies } from './cookies.ts'
 import { EDE, extendedError, OPTION, option } from './edns.ts'
-import { Lookups } from './lookups.ts'
 import { askThrough, type Forwarded, type Forwarder } from './outside.ts'
-import { type MayBePrivate, shielded } from './rebinding.ts'
+import type { MayBePrivate } from './rebinding.ts'
 import { specialName } from './special.ts'
 import { type Source, Tally } from './tally.ts'
 import {
@@ -47,6 +44,7 @@ import {
   type Template,
   udpLimit,
 } from './wire.ts'
+import { Zones } from './zones.ts'
 
 /** `tcp`: over TLS as well. */
 export type Transport = 'udp' | 'tcp' | 'tls' | 'https'
@@ -77,9 +75,6 @@ const LAST_META_TYPE = 254
 const KEEPALIVE = Buffer.alloc(2)
 KEEPALIVE.writeUInt16BE(TCP_IDLE / 100)
 const NO_OPTIONS: Buffer = Buffer.alloc(0)
-/** Names that nobody has: what stands below them needs no lookup either (RFC 8020). How many, and for how long in ms. */
-const MAX_MISSING = 5_000
-const MISSING_TIME = 30_000
 
 export interface ResponderOptions {
   lookup: ZoneLookup
@@ -119,11 +114,9 @@ export class Responder {
   onAnswered: ((answered: Answered) => void) | undefined
   readonly #options: ResponderOptions
   readonly #cache: AnswerCache
-  readonly #lookups: Lookups
+  readonly #zones: Zones
   readonly #cookies: Cookies
   readonly #outside: AskOutside | undefined
-  /** The error for an apex that nobody has, and until when it holds. */
-  readonly #missing = new LRUCache<string, { error: unknown; until: number }>({ max: MAX_MISSING })
   readonly #stopped = new AbortController()
   /** Grows when the cache is cleared: what was asked for before is not kept any more. */
   #generation = 0
@@ -133,13 +126,17 @@ export class Responder {
     this.#cache = new AnswerCache(options.now)
     this.#cookies = new Cookies(options.now)
     this.#outside = options.upstream && askThrough(options.upstream)
-    this.#lookups = new Lookups({
+    this.#zones = new Zones({
       lookup: (...asked) => {
         this.tally.count('lookups')
         return options.lookup(...asked)
       },
+      known: options.known,
       timeout: options.lookupTimeout,
+      now: options.now,
       stopped: this.#stopped.signal,
+      // What stood in for fresh answers has done so for long enough.
+      onBack: () => this.clear(),
     })
   }
 
@@ -234,8 +231,7 @@ export class Responder {
 
   clear(): void {
     this.#generation++
-    this.#lookups.clear()
-    this.#missing.clear()
+    this.#zones.clear()
     this.#cache.clear()
     this.onClear()
   }
@@ -247,32 +243,14 @@ export class Responder {
   async #find(asked: Asked, name: string, reply: Reply): Promise<void> {
     const { query, address } = asked
     const generation = this.#generation
-    const find = (apex: string): Promise<FoundZone> => this.#zone(apex, address)
-    const found = await answerQuestion(name, query.type, find, this.#options.now, this.#outside)
-    const answer = shielded(name, found, this.#options.mayBePrivate)
+    const find = (apex: string): Promise<FoundZone> => this.#zones.find(apex, address)
+    const { now, mayBePrivate } = this.#options
+    const answer = await answerQuestion(name, query.type, find, now, this.#outside, mayBePrivate)
     if (this.#stopped.signal.aborted) return
     const template = toTemplate(query, answer)
     const lifetime = generation === this.#generation ? answer.lifetime : 0
     if (lifetime > 0) this.#cache.set(query, template, lifetime)
     this.#answer(asked, { template, source: isStale(template) ? 'stale' : 'found', lifetime }, reply)
-  }
-
-  /** What is known needs no lookup while it is fresh, and stands in for one that does not come to its end (RFC 8767). */
-  async #zone(apex: string, address: string): Promise<FoundZone> {
-    const known = await this.#options.known?.(apex).catch(() => undefined)
-    if (known !== undefined && !known.stale) return known
-    const missing = this.#missing.get(apex)
-    if (missing && this.#options.now() < missing.until) throw missing.error
-    const generation = this.#generation
-    try {
-      return await this.#lookups.find(apex, address)
-    } catch (error) {
-      if (isError(error, 'name_not_found') && generation === this.#generation) {
-        this.#missing.set(apex, { error, until: this.#options.now() + MISSING_TIME })
-      }
-      if (known !== undefined && isError(error, 'timed_out')) return known
-      throw error
-    }
   }
 }
 

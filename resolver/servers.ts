@@ -4,6 +4,7 @@
  */
 import { P2pnsError } from '../node/core/errors.ts'
 import { Gate } from './gate.ts'
+import { Outage } from './outage.ts'
 import { type Exchange, exchange as overNetwork, type Question, type Server } from './upstream.ts'
 import type { Received } from './upstream-answer.ts'
 import { RCODE } from './wire.ts'
@@ -47,8 +48,6 @@ const MAX_REST = 60_000
 /** What a server cannot do is tried again after this, in ms. */
 const FORGET = 3_600_000
 const MAX_CASE_LOST = 3
-/** Questions in a row that nobody answered, before the network counts as gone. */
-const GONE_AFTER = 3
 const BADVERS = 16
 /** Extended errors that say why there will be no answer from anybody: DNSSEC, and what somebody forbids (RFC 8914). */
 const isFinal = (code: number | undefined): boolean =>
@@ -59,7 +58,7 @@ export class Servers {
   readonly #exchange: Exchange
   readonly #peers = new Map<string, Peer>()
   readonly #gate = new Gate(MAX_BURST)
-  #unanswered = 0
+  readonly #outage = new Outage()
 
   constructor(options: ServersOptions) {
     this.#options = options
@@ -68,7 +67,7 @@ export class Servers {
 
   /** Whether it makes no sense to wait for an answer. */
   get gone(): boolean {
-    return this.#unanswered >= GONE_AFTER
+    return this.#outage.gone
   }
 
   /**
@@ -82,10 +81,10 @@ export class Servers {
     const timer = setTimeout(late, this.#options.timeout ?? TIMEOUT)
     try {
       const received = await this.#askInTurn(question, signal)
-      this.#unanswered = 0
+      this.#outage.answered()
       return received
     } catch (error) {
-      if (!given.aborted) this.#unanswered++
+      if (!given.aborted) this.#outage.unanswered()
       throw error
     } finally {
       clearTimeout(timer)

@@ -5,6 +5,7 @@
 import { DnsWriter, HEADER_BYTES, type Rr, rdataParts, readName, readRecords } from '../node/core/dns.ts'
 import { P2pnsError } from '../node/core/errors.ts'
 import { TYPE } from '../node/core/rdata.ts'
+import { soa, UNKNOWN_NAME_TTL } from './answer.ts'
 import { OPTION } from './edns.ts'
 import { hidden, type MayBePrivate, showsPrivate, withoutPrivate } from './rebinding.ts'
 import type { Question } from './upstream.ts'
@@ -79,6 +80,13 @@ export function readResponse(question: Question, response: Buffer, mayBePrivate:
 export function emptyAnswer(question: Question, rcode: number, ede: ExtendedError): Received {
   const wire = Buffer.concat([head(rcode, 0, 0), question.wire])
   return { rcode, template: { wire, ttls: [], ends: [], ede }, lifetime: 0 }
+}
+
+/** That there is no such name, said here; `question` is its own zone. */
+export function noSuchName(question: Question, ede: ExtendedError): Received {
+  const { name } = readName(question.wire, 0)
+  const template = written(RCODE.NXDOMAIN, question.wire, [], [soa(name, 0n, UNKNOWN_NAME_TTL)])
+  return { rcode: RCODE.NXDOMAIN, template: { ...template, ede }, lifetime: UNKNOWN_NAME_TTL }
 }
 
 /** RCODEs above 15 need an OPT that a template does not have; none of them is an answer. */

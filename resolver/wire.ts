@@ -237,7 +237,7 @@ export function errorAnswer(query: Query, rcode: number, ede?: ExtendedError, op
   query.packet.copy(out, 0, 0, query.end)
   out.fill(0, 2, 4).fill(0, 6, HEADER_BYTES)
   out[2] = FLAG_QR
-  out[3] = (rcode & 0x0f) | (rcode === RCODE.SERVFAIL ? FLAG_RA : 0)
+  out[3] = (rcode & 0x0f) | (rcode === RCODE.REFUSED ? 0 : FLAG_RA)
   echo(query.packet, out)
   return withOpt(query, out, query.end, rcode >> 4, options, ede)
 }

@@ -53,6 +53,8 @@ export interface Found {
   value: Bytes
   /** Remote nodes that answered with a valid record. */
   answers: number
+  /** Nobody answered anything: the value is what this node stores itself. */
+  alone: boolean
 }
 
 export interface ProviderPeer {
@@ -116,7 +118,7 @@ export class Dht {
       throw new P2pnsError('network_unreachable', 'No node of the network answered')
     }
     if (best === undefined && untimely !== undefined) throw untimely
-    return best === undefined ? undefined : { value: best, answers }
+    return best === undefined ? undefined : { value: best, answers, alone: replies === 0 }
   }
 
   /**

@@ -9,6 +9,8 @@ import { type Introducer, putToAll } from './introducers.ts'
 export interface NetworkRecord {
   value: Bytes
   source: 'introducer' | 'dht'
+  /** Nobody answered, and this is what this node keeps for others: it may have been replaced long ago. */
+  alone?: true
 }
 
 export interface GetOptions {
@@ -57,6 +59,7 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
     let firstError: unknown
     let untimely: P2pnsError | undefined
     let someAnswered = false
+    let kept: Bytes | undefined
     const ask = async (source: NetworkRecord['source'], who: string, question: Promise<Bytes | undefined>) => {
       try {
         const value = await question
@@ -88,10 +91,17 @@ export function createRecordNetwork(dht: Dht, introducers: readonly Introducer[]
             ...(signal ? { signal } : {}),
             ...(onSeen ? { onSeen: (value) => onSeen({ value, source: 'dht' }) } : {}),
           })
-          .then((found) => found?.value),
+          .then((found) => {
+            if (!found?.alone) return found?.value
+            kept = found.value
+            throw new P2pnsError('network_unreachable', 'No node of the network answered')
+          }),
       ),
     ]
     void Promise.all(questions).then(() => {
+      if (kept !== undefined && (best === undefined || compareRecords(key, kept, best.value, now()) > 0)) {
+        return resolve({ value: kept, source: 'dht', ...(someAnswered ? {} : { alone: true }) })
+      }
       if (best !== undefined) return resolve(best)
       // Half of an answer is none: the rest might have had the record.
       if (signal?.aborted) return reject(new P2pnsError('interrupted', 'The lookup was stopped', { cause: firstError }))

@@ -30,11 +30,17 @@ const forged = new P2pnsError('signature_invalid', 'The signature is wrong')
 const nobody = new P2pnsError('network_unreachable', 'No node of the network answered')
 
 /** The network of a node whose DHT and introducers answer as given. */
-async function networkOf(t: TestContext, dht: Source, introducers: Source[], puts: (number | Error)[] = []) {
+async function networkOf(
+  t: TestContext,
+  dht: Source,
+  introducers: Source[],
+  puts: (number | Error)[] = [],
+  alone = false,
+) {
   const host = await honestHost(t, 'asker', { role: 'visitor' })
   t.mock.method(host.dht, 'get', async (_key: Uint8Array, { signal }: { signal?: AbortSignal } = {}) => {
     const value = await dht(signal)
-    return value && ({ value, answers: 1 } satisfies Found)
+    return value && ({ value, answers: 1, alone } satisfies Found)
   })
   t.mock.method(host.dht, 'put', async () => 3)
   const mocked = introducers.map((source, i) => {
@@ -67,6 +73,18 @@ test('an introducer that has nothing does not hide what the DHT has', async (t) 
   const found = network.get(key)
   late.resolve(newer)
   assert.deepEqual(await found, { value: newer, source: 'dht' })
+})
+
+test('what only this node kept is given when nobody answers, and called that; an introducer that answers makes it an answer', async (t) => {
+  const offline = await networkOf(t, says(older), [fails(timedOut)], [], true)
+  assert.deepEqual(await offline.get(key), { value: older, source: 'dht', alone: true })
+  const late = Promise.withResolvers<Answer>()
+  const online = await networkOf(t, says(older), [() => late.promise], [], true)
+  const found = online.get(key)
+  late.resolve(newer)
+  assert.deepEqual(await found, { value: newer, source: 'introducer' })
+  const unknown = await networkOf(t, says(older), [says(undefined)], [], true)
+  assert.deepEqual(await unknown.get(key), { value: older, source: 'dht' })
 })
 
 test('a newer record that comes later is told of, an older or equal one is not', async (t) => {
