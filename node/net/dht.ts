@@ -1,19 +1,32 @@
 /** The DHT as p2pns uses it: validators from the record table, an early-exit get, a counting put, providers. */
 import type { PeerId } from '@libp2p/interface'
-import { EventTypes, type KadDHT, kadDHT, MessageType, passthroughMapper } from '@libp2p/kad-dht'
+import {
+  EventTypes,
+  type KadDHT,
+  kadDHT,
+  MessageType,
+  type PeerResponseEvent,
+  passthroughMapper,
+} from '@libp2p/kad-dht'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { CID } from 'multiformats/cid'
 import { type Bytes, equalBytes } from '../core/encoding.ts'
 import { isError, P2pnsError } from '../core/errors.ts'
 import { checkRecord, compareRecords, isUntimely, RECORD_KINDS } from '../core/records.ts'
+import type { Nearby } from './nearby.ts'
 import type { RecordGuard } from './record-guard.ts'
 
 /** Our own network: not a part of the IPFS one, whose nodes would refuse our records. */
 export const DHT_PROTOCOL = '/p2pns/kad/1.0.0'
 
-/** A get ends after this many remote answers, or this long after the first, whichever comes first. */
-const ENOUGH_ANSWERS = 4
+/** A get ends after this many remote answers, which is as many as are asked at once of the nodes that are connected. */
+export const ENOUGH_ANSWERS = 4
+/** Or this long after the first answer (ms), or when all that are connected have answered: an old record may be the fastest. */
 const SETTLE_MS = 250
+/** Of those that are connected so many must have had the record, or the others are asked as well: one alone may hold an old one. */
+const SECOND_OPINION = 2
+/** Milliseconds that the nodes that are connected have before the library's query begins; those that are alive need less. */
+const NEARBY_MS = 1_000
 /** A get, put or provider search that found nothing by then has failed. */
 const QUERY_TIMEOUT_MS = 15_000
 
@@ -66,9 +79,11 @@ export class Dht {
   readonly #kad: KadDHT
   readonly #records: RecordGuard
   readonly #now: () => number
+  readonly #nearby: Nearby | undefined
 
-  /** `records`: what this node stores itself. */
-  constructor(kad: KadDHT, records: RecordGuard, now: () => number) {
+  /** `records`: what this node stores itself. `nearby`: those to ask first. */
+  constructor(kad: KadDHT, records: RecordGuard, now: () => number, nearby?: Nearby) {
+    this.#nearby = nearby
     this.#kad = kad
     this.#records = records
     this.#now = now
@@ -93,8 +108,7 @@ export class Dht {
     let replies = 0
     let untimely: P2pnsError | undefined
     try {
-      for await (const event of this.#kad.get(key, { signal })) {
-        if (event.type !== EventTypes.PEER_RESPONSE) continue
+      for await (const event of this.#replies(key, signal, () => answers >= SECOND_OPINION)) {
         replies++
         if (event.record === undefined) continue
         const refusal = this.#refusal(key, event.record.value)
@@ -113,6 +127,7 @@ export class Dht {
       }
     } finally {
       clearTimeout(timer)
+      settled.abort()
     }
     if (best === undefined && replies === 0) {
       throw new P2pnsError('network_unreachable', 'No node of the network answered')
@@ -167,6 +182,13 @@ export class Dht {
     } catch {
       options.signal?.throwIfAborted()
     }
+  }
+
+  /** What single nodes answer: first those that are connected, then, when too few of them had it, those of the library's query. */
+  async *#replies(key: Bytes, signal: AbortSignal, isEnough: () => boolean): AsyncIterable<PeerResponseEvent> {
+    if (this.#nearby) yield* this.#nearby(key, anySignal([signal, AbortSignal.timeout(NEARBY_MS)]))
+    if (isEnough()) return
+    for await (const event of this.#kad.get(key, { signal })) if (event.type === EventTypes.PEER_RESPONSE) yield event
   }
 
   #refusal(key: Bytes, value: Bytes): unknown {

@@ -12,9 +12,10 @@ import type { Datastore } from 'interface-datastore'
 import { createLibp2p } from 'libp2p'
 import { P2pnsError } from '../core/errors.ts'
 import { type KeyPair, sha256 } from '../core/keys.ts'
-import { Dht, dhtService } from './dht.ts'
+import { Dht, dhtService, ENOUGH_ANSWERS } from './dht.ts'
 import { handshakeLimit } from './handshake-limit.ts'
 import { LanDiscovery } from './lan.ts'
+import { type KadParts, nearbyNodes } from './nearby.ts'
 import { onePortTcp, type Takers } from './one-port.ts'
 import { ownAddresses } from './own-addresses.ts'
 import { PeerGuard } from './peer-guard.ts'
@@ -105,10 +106,12 @@ export async function createHost(options: HostOptions): Promise<Host> {
   const sweeper = setInterval(() => void records.sweep().catch(() => {}), HOUR_MS)
   sweeper.unref()
   const lan = options.lan ? new LanDiscovery(libp2p) : undefined
+  const kad = libp2p.services.dht as KadDHT & KadParts & { routingTable: RoutingTable }
+  const nearby = nearbyNodes(kad, () => libp2p.getConnections(), ENOUGH_ANSWERS)
   return {
     libp2p,
-    routingTable: (libp2p.services.dht as unknown as { routingTable: RoutingTable }).routingTable,
-    dht: new Dht(libp2p.services.dht, records, options.now),
+    routingTable: kad.routingTable,
+    dht: new Dht(kad, records, options.now, nearby),
     records,
     async stop() {
       clearInterval(sweeper)

@@ -35,7 +35,7 @@ async function networkOf(
   dht: Source,
   introducers: Source[],
   puts: (number | Error)[] = [],
-  alone = false,
+  { alone = false, connected = false } = {},
 ) {
   const host = await honestHost(t, 'asker', { role: 'visitor' })
   t.mock.method(host.dht, 'get', async (_key: Uint8Array, { signal }: { signal?: AbortSignal } = {}) => {
@@ -46,6 +46,7 @@ async function networkOf(
   const mocked = introducers.map((source, i) => {
     const introducer = new Introducer(host.libp2p, `/ip4/127.0.0.1/tcp/1/p2p/${PEER}`, () => NOW)
     t.mock.method(introducer, 'get', (_key: Uint8Array, signal?: AbortSignal) => source(signal))
+    t.mock.getter(introducer, 'connected', () => connected)
     t.mock.method(introducer, 'put', async () => {
       const outcome = puts[i]
       if (outcome instanceof Error) throw outcome
@@ -76,15 +77,57 @@ test('an introducer that has nothing does not hide what the DHT has', async (t) 
 })
 
 test('what only this node kept is given when nobody answers, and called that; an introducer that answers makes it an answer', async (t) => {
-  const offline = await networkOf(t, says(older), [fails(timedOut)], [], true)
+  const offline = await networkOf(t, says(older), [fails(timedOut)], [], { alone: true })
   assert.deepEqual(await offline.get(key), { value: older, source: 'dht', alone: true })
   const late = Promise.withResolvers<Answer>()
-  const online = await networkOf(t, says(older), [() => late.promise], [], true)
+  const online = await networkOf(t, says(older), [() => late.promise], [], { alone: true })
   const found = online.get(key)
   late.resolve(newer)
   assert.deepEqual(await found, { value: newer, source: 'introducer' })
-  const unknown = await networkOf(t, says(older), [says(undefined)], [], true)
+  const unknown = await networkOf(t, says(older), [says(undefined)], [], { alone: true })
   assert.deepEqual(await unknown.get(key), { value: older, source: 'dht' })
+})
+
+test('the DHT is asked after a connected introducer has answered, and at once when none is connected', async (t) => {
+  const asked: string[] = []
+  const answer = Promise.withResolvers<Answer>()
+  const dht: Source = async () => void asked.push('dht')
+  const says = async () => {
+    asked.push('introducer')
+    return answer.promise
+  }
+  const connected = await networkOf(t, dht, [says], [], { connected: true })
+  const found = connected.get(key)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(asked, ['introducer'])
+  answer.resolve(newer)
+  assert.deepEqual(await found, { value: newer, source: 'introducer' })
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(asked, ['introducer', 'dht'], 'it is asked all the same: it may have a newer one')
+
+  asked.length = 0
+  const away = await networkOf(t, dht, [says])
+  await away.get(key)
+  assert.deepEqual(asked, ['introducer', 'dht'])
+})
+
+test('a connected introducer that is silent does not keep the DHT from answering', async (t) => {
+  const network = await networkOf(t, says(newer), [silent], [], { connected: true })
+  assert.deepEqual(await network.get(key), { value: newer, source: 'dht' })
+})
+
+test('who is about to write does not wait for the introducer before the DHT is asked', async (t) => {
+  const asked = Promise.withResolvers<void>()
+  const dht: Source = async () => {
+    asked.resolve()
+    return undefined
+  }
+  const late = Promise.withResolvers<Answer>()
+  const network = await networkOf(t, dht, [() => late.promise], [], { connected: true })
+  const found = network.get(key, { wait: 'best' })
+  await asked.promise
+  late.resolve(newer)
+  assert.deepEqual((await found)?.value, newer)
 })
 
 test('a newer record that comes later is told of, an older or equal one is not', async (t) => {

@@ -171,7 +171,7 @@ async function plantKeyNames(t: TestContext, address: string, count: number): Pr
   return Promise.all(planted)
 }
 
-test('a page of 200 real names asks the network once for each, and each node of it once, and is answered in time', async (t) => {
+test('a page of 200 real names asks the network once for each, and each node of it twice at most, and is answered in time', async (t) => {
   const requests = await countDhtRequests(t)
   const net = await createTestnet(t)
   const [alice, bob] = net.nodes as [Node, Node]
@@ -198,7 +198,8 @@ test('a page of 200 real names asks the network once for each, and each node of 
     `${took} ms of a core; questions to the introducer, the DHT: ${counts.join(', ')}; requests of the DHT: ${sent}`,
   )
   assert.deepEqual(counts, [names.length, names.length])
-  assert.ok(sent <= names.length * (net.nodes.length + net.introducers.length), `${sent} requests`)
+  // First as one that is connected, then by the query of the library.
+  assert.ok(sent <= 2 * names.length * (net.nodes.length + net.introducers.length), `${sent} requests`)
   assert.ok(took < BOUND, `${took} ms`)
 
   assertRight(await openPage(resolver.port, names), (i) => i < HALF)
