@@ -1,6 +1,6 @@
 /** Two ways to have a node: the running one or a temporary one for a single job, and one that stays up. */
 import type { Job, Limits, P2pnsNode } from '../node/contract.ts'
-import type { ZoneAnswer } from '../node/index.ts'
+import type { Lookup, ZoneAnswer } from '../node/index.ts'
 import type {
   EncryptedOptions,
   ForwardingOptions,
@@ -70,22 +70,26 @@ export async function hostNode(
   started: (node: P2pnsNode, page: HostPort | undefined) => Promise<void>,
 ): Promise<void> {
   await using parts = new AsyncDisposableStack()
-  const node = await engine.createNode({ ...options, home, passphrase })
-  parts.defer(() => node.stop())
-  let served: P2pnsNode = node
-  let resolver: Resolver | undefined
-  if (dns) {
-    const lookup: ZoneLookup = async (apex, options) => toFound(await node.lookup(apex, options))
-    const known: KnownZone = async (apex) => toFound(await node.lookup(apex, { policy: 'cache-only' }))
-    const dnsServer = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
-    parts.defer(() => dnsServer.stop())
-    if (files) {
-      const note = (line: string): void => output.note(line)
-      parts.defer(watchCertificate(files, { current: dns.tls, use: (tls) => dnsServer.renew(tls), note, now }))
-    }
-    resolver = dnsServer
-    served = resolvingNode(node, dnsServer)
+  const hosted: { node?: P2pnsNode; resolver?: Resolver } = {}
+  // It is there last, and ends last: the resolver asks it.
+  parts.defer(() => hosted.node?.stop())
+  // The programs of this machine wait for their names, and not for the network that these names need not.
+  const onNames = async (nodeLookup: Lookup): Promise<void> => {
+    if (!dns) return
+    const lookup: ZoneLookup = async (apex, options) => toFound(await nodeLookup(apex, options))
+    const known: KnownZone = async (apex) => toFound(await nodeLookup(apex, { policy: 'cache-only' }))
+    const resolver = await engine.createResolver({ ...dns, lookup, known, now: Date.now, batch: true })
+    parts.defer(() => resolver.stop())
+    hosted.resolver = resolver
   }
+  const node = await engine.createNode({ ...options, home, passphrase, onNames })
+  hosted.node = node
+  const { resolver } = hosted
+  if (resolver && files) {
+    const note = (line: string): void => output.note(line)
+    parts.defer(watchCertificate(files, { current: dns?.tls, use: (tls) => resolver.renew(tls), note, now }))
+  }
+  const served = resolver ? resolvingNode(node, resolver) : node
   const api = await engine.serveApi(served, home)
   parts.defer(() => api.stop())
   const page = http && (await engine.serveMetrics(http, served, resolver))

@@ -4,7 +4,7 @@ import * as path from 'node:path'
 import { resolveText } from './answers.ts'
 import type { PendingClaim } from './claims.ts'
 import { Content } from './content.ts'
-import type { P2pnsNode, Policy, Status } from './contract.ts'
+import type { P2pnsNode, Status } from './contract.ts'
 import { toZ32 } from './core/encoding.ts'
 import { P2pnsError } from './core/errors.ts'
 import { nodeKey } from './core/keys.ts'
@@ -13,15 +13,15 @@ import { diagnose } from './doctor.ts'
 import { fileCalls } from './file-calls.ts'
 import { discardPart } from './files/target.ts'
 import { nameChanges } from './handover.ts'
-import { type Learnt, Names, type Pin, type ZoneAnswer } from './names.ts'
+import { type Learnt, Names, type Pin } from './names.ts'
 import { bootstrap, keepBootstrapped } from './net/bootstrap.ts'
 import { Introducer } from './net/introducers.ts'
-import { isLoopback, startHost } from './net/listen.ts'
+import { listensHereOnly, publicAddresses, startHost } from './net/listen.ts'
 import type { Takers } from './net/one-port.ts'
 import { connectedPeers } from './net/peers.ts'
 import { Reach } from './net/reach.ts'
 import { createRecordNetwork } from './net/record-network.ts'
-import type { NodeOptions } from './options.ts'
+import type { Lookup, NodeOptions } from './options.ts'
 import { OwnZones, type ZoneState } from './own-zones.ts'
 import { type ProofRow, Proofs } from './proofs.ts'
 import { type Published, Publisher } from './publisher.ts'
@@ -40,19 +40,15 @@ import { Witnesses } from './witnesses.ts'
 export type * from './contract.ts'
 export { ERRORS, type ErrorCode, P2pnsError } from './core/errors.ts'
 export type { ZoneAnswer } from './names.ts'
-export type { NodeOptions } from './options.ts'
+export type { Lookup, NodeOptions } from './options.ts'
 
 /** A node in this process. */
 export interface Node extends P2pnsNode {
   readonly peerId: string
   /** Its own multiaddrs, each with its peer id. */
   addresses(): string[]
-  /** The zone of an apex such as `alice.p2p`: what a resolver is handed. */
-  lookup(apex: string, options?: { policy?: Policy; signal?: AbortSignal }): Promise<ZoneAnswer>
+  lookup: Lookup
 }
-
-/** Addresses that a record names. */
-const MAX_ADDRESSES = 4
 
 /** Resolves when the node can be used: it has met the network, or has found nobody there. */
 export async function createNode(options: NodeOptions): Promise<Node> {
@@ -119,6 +115,16 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     proofs,
     now,
   })
+  const met = Promise.withResolvers<void>()
+  // A node that does not come up ends these lookups with whatever is closed under them.
+  started.defer(() => met.resolve())
+  const lookup: Lookup = async (apex, lookupOptions = {}) => {
+    if (lookupOptions.policy === 'cache-only') return names.lookup(parseName(apex), lookupOptions)
+    await met.promise
+    lookupOptions.signal?.throwIfAborted()
+    return names.lookup(parseName(apex), lookupOptions)
+  }
+  await options.onNames?.(lookup)
   const content = await Content.open({
     reach: () => reach,
     host,
@@ -159,6 +165,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   await bootstrap(host, introducers)
   const isAsked = options.introducers !== undefined
   await Promise.allSettled(introducers.map((introducer) => realms.pinFrom(introducer, undefined, isAsked)))
+  met.resolve()
   const promised = store.table<string[]>('promised')
   const changes = nameChanges({
     own,
@@ -213,7 +220,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   return {
     peerId: host.libp2p.peerId.toString(),
     addresses,
-    lookup: (apex, lookupOptions) => names.lookup(parseName(apex), lookupOptions),
+    lookup,
     async register({ file, ...request }, job = {}) {
       const cid = file === undefined ? undefined : (await content.given(file, job)).cid
       return register(registerParts, { ...request, ...(cid ? { content: cid } : {}) }, job)
@@ -285,14 +292,4 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     },
     stop: () => running.disposeAsync(),
   }
-}
-
-function listensHereOnly(listen: readonly string[] | undefined): boolean {
-  return listen !== undefined && listen.every(isLoopback)
-}
-
-/** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */
-function publicAddresses(addresses: string[]): string[] {
-  const reachable = addresses.filter((address) => !isLoopback(address))
-  return (reachable.length > 0 ? reachable : addresses).slice(-MAX_ADDRESSES)
 }

@@ -1,5 +1,9 @@
 /** Every option of a node: unit, default, reason. */
-import type { Limits } from './contract.ts'
+import type { Limits, Policy } from './contract.ts'
+import type { ZoneAnswer } from './names.ts'
+
+/** The zone of an apex such as `alice.p2p`: what a resolver is handed. */
+export type Lookup = (apex: string, options?: { policy?: Policy; signal?: AbortSignal }) => Promise<ZoneAnswer>
 
 export interface NodeOptions {
   /** The folder that keeps everything of this node. */
@@ -26,6 +30,11 @@ export interface NodeOptions {
   passphrase?: () => Promise<string>
   /** For all transfers together. Default: none. */
   limits?: Limits
+  /**
+   * Called when names that are kept here can be looked up, which is before the network is met; a lookup that needs the network waits
+   * for it. When this fails the node does not start.
+   */
+  onNames?: (lookup: Lookup) => Promise<void>
   /** Milliseconds since 1970; default: the system's clock. */
   now?: () => number
 }

@@ -5,6 +5,9 @@ import { isError } from '../core/errors.ts'
 import { freePort } from './free-port.ts'
 import { createHost, type Host, type HostOptions } from './host.ts'
 
+/** Addresses that a record names. */
+const MAX_ADDRESSES = 4
+
 /** Where the ports are kept; a table of the home's store. */
 export interface PortTable {
   get(key: string): Promise<number | undefined>
@@ -61,4 +64,14 @@ function hasIpv6(): boolean {
 /** Whether a multiaddr leads nowhere but to this machine. */
 export function isLoopback(address: string): boolean {
   return /^\/ip4\/127\.|^\/ip6\/::1\//.test(address)
+}
+
+export function listensHereOnly(listen: readonly string[] | undefined): boolean {
+  return listen !== undefined && listen.every(isLoopback)
+}
+
+/** What others can use of our addresses: no loopback, unless there is nothing else; a record names a few at most. */
+export function publicAddresses(addresses: string[]): string[] {
+  const reachable = addresses.filter((address) => !isLoopback(address))
+  return (reachable.length > 0 ? reachable : addresses).slice(-MAX_ADDRESSES)
 }

@@ -141,6 +141,7 @@ export function fakeWorld(options: { running?: boolean; node?: Partial<P2pnsNode
       async createNode(created) {
         calls.push(['createNode', JSON.parse(JSON.stringify(created))])
         const lookup = () => Promise.reject(new P2pnsError('name_not_found', 'nothing is there'))
+        await created.onNames?.(lookup)
         return { ...node, peerId: STATUS.peerId, addresses: () => STATUS.addresses, lookup }
       },
       async serveApi(_node, home) {

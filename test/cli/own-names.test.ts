@@ -38,7 +38,10 @@ test('names whose key is in this home show it their private addresses; others do
       output: undefined as never,
       engine: {
         ...world.engine,
-        createNode: async () => alice,
+        async createNode({ onNames }) {
+          await onNames?.((apex, options) => alice.lookup(apex, options))
+          return alice
+        },
         async createResolver(options) {
           const resolver = await createResolver(options)
           port.resolve(resolver.port)
