@@ -195,7 +195,13 @@ export class Responder {
     const meta = query.type >= FIRST_META_TYPE && query.type <= LAST_META_TYPE
     if (meta) return refuse(EDE.NOT_SUPPORTED, 'no transfers, no transactions')
     const name = nameOf(query)
-    if (isOurs(name) || specialName(name)) return void this.#find(asked, name, reply)
+    if (isOurs(name) || specialName(name)) {
+      // No question is so odd that it may end the process.
+      this.#find(asked, name, reply).catch(() => {
+        this.#refuse(asked, { rcode: RCODE.SERVFAIL, code: EDE.OTHER, text: 'internal error' }, reply)
+      })
+      return
+    }
     if (!upstream) return refuse(EDE.NOT_AUTHORITATIVE, 'no upstream is set for other names')
     this.tally.count('forwarded')
     const found = upstream.forward(query, address)

@@ -10,7 +10,7 @@ import { serveUdp, type UdpServer } from '../udp.ts'
 import { owned } from '../wire.ts'
 import type { Calls } from './mmsg.ts'
 import { isPlain, SHARED, SHARED_BYTES } from './shared.ts'
-import type { Miss, ToWorker, WorkerParts } from './worker.ts'
+import type { Misses, ToWorker, WorkerParts } from './worker.ts'
 
 /** Bytes; the system may grant less. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024
@@ -39,14 +39,19 @@ export async function serveBatched(host: string, port: number, responder: Respon
     resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
   })
   const shared = new Int32Array(parts.shared)
+  const addressSize = mmsg.addressSizeOf(parts.isV6)
   const tell = (message: ToWorker): void => near.postMessage(message, [])
   let open = true
   let standIn: UdpServer | undefined
-  near.on('message', (missed: Miss[]) => {
-    Atomics.sub(shared, SHARED.misses, missed.length)
-    for (const { packet, from } of missed) {
-      const address = Buffer.from(from)
-      responder.handle(Buffer.from(packet), 'udp', mmsg.hostIn(address), (response) => {
+  near.on('message', ({ bytes, lengths }: Misses) => {
+    Atomics.sub(shared, SHARED.misses, lengths.length)
+    const all = Buffer.from(bytes.buffer)
+    let at = 0
+    for (const length of lengths) {
+      const packet = all.subarray(at, at + length)
+      at += length + addressSize
+      const address = all.subarray(at - addressSize, at)
+      responder.handle(packet, 'udp', mmsg.hostIn(address), (response) => {
         if (open) send(calls, socket.fd, response, address)
       })
     }

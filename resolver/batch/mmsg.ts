@@ -15,12 +15,13 @@ const SO_RCVBUF = 8
 const SO_RCVTIMEO = 20
 const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
+const MSG_TRUNC = 0x20
 /** Waits for the first datagram, and takes those that are there besides. */
 const MSG_WAITFORONE = 0x10000
 
 /** Datagrams of one call. */
 export const BATCH = 64
-/** Bytes: of a query, and of an answer over UDP. A longer query is cut, and so malformed. */
+/** Bytes: of a query, and of an answer over UDP. A longer query is dropped. */
 const QUERY_SIZE = 4096
 const ANSWER_SIZE = 4096
 /** struct sockaddr_in6 is the longest; struct iovec; struct mmsghdr. */
@@ -98,11 +99,16 @@ function systemError(what: string): Error {
   return Object.assign(new Error(`${what}: ${code}`), { code })
 }
 
+/** Bytes of a struct sockaddr_in6 or sockaddr_in. */
+export function addressSizeOf(isV6: boolean): number {
+  return isV6 ? 28 : 16
+}
+
 /** struct sockaddr_in or sockaddr_in6. */
 export function socketAddress({ host, port }: HostPort): Buffer {
   const bytes = addressBytes(host)
   const isV6 = host.includes(':')
-  const address = Buffer.alloc(isV6 ? 28 : 16)
+  const address = Buffer.alloc(addressSizeOf(isV6))
   address.writeUInt16LE(isV6 ? AF_INET6 : AF_INET, 0)
   address.writeUInt16BE(port, 2)
   address.set(bytes, isV6 ? 8 : 4)
@@ -133,7 +139,7 @@ export class Batch {
   constructor(calls: Calls, fd: number, isV6: boolean) {
     this.#calls = calls
     this.#fd = fd
-    this.#addressSize = isV6 ? 28 : 16
+    this.#addressSize = addressSizeOf(isV6)
     this.#addresses = new Memory(BATCH * ADDRESS_SIZE)
     this.#questions = new Ring(QUERY_SIZE, this.#addresses, this.#addressSize)
     this.#answers = new Ring(ANSWER_SIZE, this.#addresses, this.#addressSize)
@@ -160,10 +166,11 @@ export class Batch {
     return this.#addresses.bytes.subarray(start, start + this.#addressSize)
   }
 
-  /** Nobody can be answered on port 0; it is forged. */
-  isForged(index: number): boolean {
+  /** Whether the `index`th is all there, and not forged: nobody can be answered on port 0. */
+  isWhole(index: number): boolean {
     const at = index * ADDRESS_SIZE + 2
-    return this.#addresses.bytes[at] === 0 && this.#addresses.bytes[at + 1] === 0
+    const hasPort = this.#addresses.bytes[at] !== 0 || this.#addresses.bytes[at + 1] !== 0
+    return hasPort && !this.#questions.isCut(index)
   }
 
   /** Room for the answer to the `index`th. */
@@ -239,6 +246,11 @@ class Ring {
   data(index: number): Buffer {
     const start = index * this.#size
     return this.#data.bytes.subarray(start, start + this.#headers.view.getUint32(index * HEADER_SIZE + 56, true))
+  }
+
+  /** The system had no room for all of it. */
+  isCut(index: number): boolean {
+    return (this.#headers.view.getInt32(index * HEADER_SIZE + 48, true) & MSG_TRUNC) !== 0
   }
 
   room(index: number): Buffer {

@@ -20,10 +20,11 @@ export interface WorkerParts {
 
 export type ToWorker = { type: 'keep'; packet: Uint8Array; template: Template; lifetime: number } | { type: 'clear' }
 
-/** `from`: a socket address. */
-export interface Miss {
-  packet: Uint8Array
-  from: Uint8Array
+/** Datagrams for the main thread, one behind the other, and behind each the socket address that it came from. */
+export interface Misses {
+  bytes: Uint8Array
+  /** Of each datagram, in bytes. */
+  lengths: number[]
 }
 
 const { fd, isV6, port, ...memory } = workerData as WorkerParts
@@ -59,27 +60,43 @@ function answerTo(packet: Buffer, room: Buffer): Buffer | 'drop' | undefined {
 }
 
 function serve(batch: Batch): void {
-  const missed: Miss[] = []
+  const missed: number[] = []
   const count = batch.receive()
   const start = performance.now()
   const watched = Atomics.load(shared, SHARED.watched) !== 0
   let answered = 0
   for (let i = 0; i < count; i++) {
-    if (batch.isForged(i)) continue
+    if (!batch.isWhole(i)) {
+      tally.count('dropped')
+      continue
+    }
     const question = batch.question(i)
     const answer = watched ? undefined : answerTo(question, batch.room(i))
     if (answer === 'drop') continue
     if (answer) {
       batch.answer(i, answer.length)
       answered++
-    } else missed.push({ packet: Uint8Array.from(question), from: Uint8Array.from(batch.from(i)) })
+    } else missed.push(i)
   }
   batch.flush()
   if (answered > 0) tally.took((performance.now() - start) / 1000, answered)
   if (missed.length === 0) return
   // What the main thread cannot keep up with is dropped here, as the system would.
-  if (Atomics.add(shared, SHARED.misses, missed.length) < MAX_MISSES) port.postMessage(missed, [])
+  if (Atomics.add(shared, SHARED.misses, missed.length) < MAX_MISSES) handOver(batch, missed)
   else Atomics.sub(shared, SHARED.misses, missed.length)
+}
+
+/** In one piece of memory, which changes its thread. */
+function handOver(batch: Batch, missed: number[]): void {
+  const pieces = missed.flatMap((i) => [batch.question(i), batch.from(i)])
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  const misses: Misses = { bytes, lengths: missed.map((i) => batch.question(i).length) }
+  port.postMessage(misses, [bytes.buffer])
 }
 
 if (calls) {

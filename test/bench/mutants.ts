@@ -26,8 +26,8 @@ const [seed, from] = [Number(values.seed), Number(values.from)]
 const STEP = 20_000
 /** ms between two looks at the memory. */
 const SAMPLE = 3_000
-/** Memory is full after this part of the packets: caches have their sizes. Then it may grow by so many MB. */
-const WARM = 0.25
+/** After this part of the packets caches and heaps have their sizes; then memory may grow by so many MB. */
+const WARM = 0.5
 const GROWTH = 64
 const MAX_SHOWN = 10
 
@@ -36,10 +36,10 @@ let failed = false
 class Memory {
   readonly samples: { part: number; mb: number }[] = []
 
+  /** At the start, and after each tenth of the packets. */
   text(): string {
-    const last = this.samples.at(-1)?.mb ?? 0
-    const max = Math.max(...this.samples.map(({ mb }) => mb))
-    return `RSS ${this.samples[0]?.mb} MB at the start, ${this.warm} warm, ${max} at most, ${last} at the end`
+    const tenths = Array.from({ length: 11 }, (_, i) => this.samples.findLast(({ part }) => part <= i / 10 + 0.01)?.mb)
+    return `RSS by tenths ${[this.samples[0]?.mb, ...tenths.slice(1)].map((mb) => mb ?? '-').join(' ')} MB`
   }
 
   get warm(): number {
@@ -61,7 +61,7 @@ async function measured(
   more: () => string,
   close: () => void = () => undefined,
 ): Promise<void> {
-  if (total === 0) return
+  if (total === 0) return close()
   const memory = new Memory()
   const bar = new SingleBar({
     format: `${what} {bar} {percentage} % {value}/{total} {eta_formatted}`,
@@ -86,6 +86,7 @@ async function measured(
   bar.stop()
   close()
   const seconds = (performance.now() - start) / 1000
+  if (memory.grew > GROWTH) console.log(`${what}: memory grew by ${memory.grew} MB in the second half`)
   if (tally.failures.length > 0 || memory.grew > GROWTH) failed = true
   console.log(`${what}: ${tally.packets} packets in ${seconds.toFixed(0)} s; ${more()}`)
   console.log(`  ${tally.rcodeText()}; ${tally.silent} deserved no answer and got none`)
@@ -124,11 +125,9 @@ await measured(
   udp.tally,
   () => server.rss(),
   (a, b) => udp.run(a, b),
-  () => {
-    return `${udp.unanswered} unanswered; ${udp.lost} good queries sent again`
-  },
+  () => `${udp.unanswered} unanswered; ${udp.lost} good queries sent again`,
+  () => udp.close(),
 )
-udp.close()
 const tcp = new TcpFlood(seed, server)
 await measured(
   'TCP',

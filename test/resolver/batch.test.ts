@@ -170,3 +170,11 @@ test('a resolver that stops leaves the port free', { skip }, async (t) => {
   const second = await startResolver(t, { lookup, batch: true, port: first.port, now: Date.now })
   assert.equal(second.port, first.port)
 })
+
+test('a datagram that is longer than any query is dropped, and not read as what is left of it', { skip }, async (t) => {
+  const resolver = await startResolver(t, { lookup, batch: true, now: Date.now })
+  const long = Buffer.concat([query('alice.p2p', { id: 1 }), Buffer.alloc(5_000)])
+  const [answer] = await overUdp(resolver.port, [long, query('alice.p2p', { id: 2 })], 1)
+  assert.equal(answer?.readUInt16BE(0), 2)
+  assert.equal(resolver.stats().dropped, 1)
+})
