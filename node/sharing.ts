@@ -3,7 +3,9 @@ import { randomInt } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import * as path from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 import { CID } from 'multiformats/cid'
+import { Announcer } from './announcer.ts'
 import type { Job, Shared, Status } from './contract.ts'
 import { equalBytes } from './core/encoding.ts'
 import type { KeyPair } from './core/keys.ts'
@@ -40,11 +42,18 @@ export class Sharing {
   readonly #shares = new Map<string, Share>()
   /** Manifest ids of what is served besides: probes, and what is being fetched. */
   readonly #others = new Set<string>()
+  readonly #announcer: Announcer
   readonly #stopped = new AbortController()
 
   constructor(parts: SharingParts) {
     this.#parts = parts
     this.#kept = new KeptShares(parts.table, parts.leaves)
+    this.#announcer = new Announcer({
+      provide: (id, signal) => parts.host.dht.provide(CID.parse(id), signal ? { signal } : {}),
+      isServed: (id) => this.#shares.has(id) || this.#others.has(id),
+      pause: (ms) => setTimeout(ms, undefined, { signal: this.#stopped.signal, ref: false }),
+      stopped: this.#stopped.signal,
+    })
     this.#seeder = new Seeder({
       limiter: parts.limiter,
       now: () => performance.now(),
@@ -83,7 +92,7 @@ export class Sharing {
     const all = async () => {
       for (const id of Array.from(this.#shares.keys())) {
         // One that was ended meanwhile is not announced again.
-        if (this.#shares.has(id)) await this.#provide(id, this.#stopped.signal).catch(() => undefined)
+        if (this.#shares.has(id)) await this.#announcer.tell(id, this.#stopped.signal).catch(() => undefined)
       }
     }
     void all()
@@ -107,7 +116,7 @@ export class Sharing {
     const { manifest, bytes, files, skipped } = share
     await Promise.all([
       publisher.publish(manifestDhtKey(manifest.id), manifest.stored, signal),
-      this.#provide(manifest.id, signal),
+      this.#announcer.tell(manifest.id, signal),
     ])
     await this.#supersede(share)
     return { cid: manifest.id, bytes, files: files.size, skipped, link: this.link(manifest.id) }
@@ -158,7 +167,7 @@ export class Sharing {
     if (this.#seeder.has(id) || this.#stopped.signal.aborted) return () => undefined
     this.#others.add(id)
     this.#seeder.add(id, source, { got, limiter })
-    void this.#provide(id, this.#stopped.signal).catch(() => {})
+    void this.#announcer.tell(id, this.#stopped.signal).catch(() => {})
     return () => {
       this.#others.delete(id)
       if (!this.#shares.has(id)) this.#seeder.remove(id)
@@ -209,11 +218,7 @@ export class Sharing {
   async seed(share: Share): Promise<void> {
     await this.#keep(share)
     await this.#supersede(share)
-    void this.#provide(share.manifest.id, this.#stopped.signal).catch(() => {})
-  }
-
-  async #provide(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#parts.host.dht.provide(CID.parse(id), signal ? { signal } : {})
+    void this.#announcer.tell(share.manifest.id, this.#stopped.signal).catch(() => {})
   }
 }
 

@@ -158,12 +158,18 @@ export class Dht {
     return stored
   }
 
-  /** Announces that this node holds `cid`; resolves when the closest nodes were told. kad-dht renews it by itself. */
-  async provide(cid: CID, options: { signal?: AbortSignal } = {}): Promise<void> {
+  /** Announces that this node holds `cid` to the closest nodes; resolves to how many were told. kad-dht renews it by itself. */
+  async provide(cid: CID, options: { signal?: AbortSignal } = {}): Promise<number> {
     const signal = anySignal([options.signal, AbortSignal.timeout(QUERY_TIMEOUT_MS)])
-    for await (const _ of this.#kad.provide(cid, { signal })) {
-      // Each event is a step of the query; there is nothing to collect.
+    let told = 0
+    try {
+      for await (const event of this.#kad.provide(cid, { signal })) {
+        if (event.type === EventTypes.PEER_RESPONSE && event.messageType === MessageType.ADD_PROVIDER) told++
+      }
+    } catch {
+      options.signal?.throwIfAborted()
     }
+    return told
   }
 
   /** Peers that announced `cid`, each once, as they are found. Ends quietly when the network has no more to say. */

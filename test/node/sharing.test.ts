@@ -30,6 +30,7 @@ async function machine(t: TestContext) {
   const provide = async (id: unknown, { signal }: { signal?: AbortSignal }) => {
     signal?.throwIfAborted()
     announced.push({ id: String(id), signal })
+    return 1
   }
   const libp2p = { getMultiaddrs: () => [], getPeers: () => [], contentRouting: { cancelReprovide: async () => {} } }
   const publisher = new Publisher(memoryTable(), new FakeNetwork(clock.now), clock.now)
