@@ -25,6 +25,9 @@ function isSame(file: string, bytes: Buffer): boolean {
   return hash(fs.readFileSync(file)) === hash(bytes)
 }
 
+/** Seconds in which the one who has it is found, also where messages that say so get lost. */
+const PATIENCE = 60
+
 /** Shares `size` bytes at ann's, and has bob fetch them. */
 async function transfer(
   lab: Lab,
@@ -36,7 +39,7 @@ async function transfer(
   const bytes = randomBytes(size)
   const { cid } = await shareFile(lab, ann, bytes)
   const out = path.join(lab.folder, 'out')
-  const fetching = bob.ask<Fetched>({ call: 'fetch', args: [cid, { out, wait: 30 }] })
+  const fetching = bob.ask<Fetched>({ call: 'fetch', args: [cid, { out, wait: PATIENCE }] })
   await during?.()
   const fetched = await fetching
   assert.ok(isSame(out, bytes))
